@@ -1,0 +1,61 @@
+# `make` lists what there is to do. Everything is installed into .venv and nothing outside it, except the Debian
+# packages that the tests (and Python's own venv) need: see tests/install-debian-packages.
+
+PYTHON ?= python3
+ARGS   ?=
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help serve test lint format docs lock clean
+
+help: ## show this list
+	@echo "fileroom: what there is to do"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "PYTHON=python3.12 chooses the interpreter (3.11 or newer); 'make clean' first if .venv was made with another."
+
+serve: $(VENV)/runtime.stamp ## install what is needed and start the server; more arguments with ARGS="--http-port 8081"
+	@exec $(BIN)/fileroom serve $(ARGS)
+
+test: $(VENV)/test.stamp ## install what the tests need (Debian packages too), then check everything
+	@tests/install-debian-packages dcmtk mariadb-server postgresql
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/pytest -n 2 $(ARGS)
+
+lint: $(VENV)/test.stamp ## style, format, types and import contracts, without the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/test.stamp ## let ruff format the code and repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(VENV)/runtime.stamp ## write docs/conformance.md anew from the attribute table and the negotiated contexts
+	$(BIN)/python -m fileroom_server.conformance > $(VENV)/conformance.md
+	mv $(VENV)/conformance.md docs/conformance.md
+
+lock: $(VENV)/bin/python ## resolve all dependencies anew and write requirements.lock
+	$(BIN)/python tests/lock_requirements.py requirements.lock
+
+clean: ## remove the environment and the caches; data is left alone
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Debian's python3 comes without ensurepip, and a virtual environment without it has no pip.
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fileroom needs Python 3.11 or newer; choose one with 'make PYTHON=python3.12 …'" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tests/install-debian-packages python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime.stamp: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(PIP) install -c requirements.lock -e '.[postgresql]'
+	@touch $@
+
+$(VENV)/test.stamp: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(PIP) install -c requirements.lock -e '.[test]'
+	@touch $@ $(VENV)/runtime.stamp

@@ -1,0 +1,1 @@
+"""The index and the object store of fileroom: knows nothing of networks."""

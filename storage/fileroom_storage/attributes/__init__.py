@@ -1,0 +1,7 @@
+"""The attributes the index knows: declared once in `table.py`."""
+
+from .attribute import Attribute, KeyType, Level, Origin, snake_case
+from .registry import Registry, standard_registry
+from .table import ATTRIBUTES
+
+__all__ = ["ATTRIBUTES", "Attribute", "KeyType", "Level", "Origin", "Registry", "snake_case", "standard_registry"]

@@ -1,0 +1,158 @@
+"""Holds the index against the object store, both ways, and brings them together again."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from itertools import islice
+
+from .attributes import Registry
+from .errors import ObjectMissing, StorageError, UnusableObject
+from .index.arrival import Arrival, Provenance, StoredObject, arrival_of, instance_uids
+from .index.maintenance import Maintenance
+from .index.writer import utc_now
+from .objects import ObjectStore
+from .parse.frames import frame_layout
+from .parse.header import parse_header
+from .parse.part10 import read_file_meta
+from .query.inventory import IndexedObject
+from .query.reader import IndexReader
+from .receive import Receiver
+
+_log = logging.getLogger(__name__)
+
+_CHUNK = 1 << 20
+_PAGE = 1000
+
+
+class FindingKind(StrEnum):
+    ORPHAN = "object without an index row"
+    MISSING = "index row without its object"
+    WRONG_SIZE = "object with another size"
+    WRONG_DIGEST = "object with other bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong, and what was done about it (None: nothing)."""
+
+    kind: FindingKind
+    location: str
+    sop_instance_uid: str | None
+    repair: str | None = None
+
+
+class Checker:
+    """Compares one index with one object store. `young` seconds: how long an object may wait for its row."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        index: IndexReader,
+        maintenance: Maintenance,
+        receiver: Receiver,
+        registry: Registry,
+        young: float,
+    ) -> None:
+        self._objects = objects
+        self._index = index
+        self._maintenance = maintenance
+        self._receiver = receiver
+        self._registry = registry
+        self._young = young
+
+    def check(self, *, repair: bool, verify: bool, progress: Callable[[int], None] | None = None) -> Iterator[Finding]:
+        """All that is wrong. `repair` adopts orphans and drops rows whose object is gone; damaged objects stay."""
+        for seen, indexed in enumerate(self._index.objects(), 1):
+            finding = self._compare(indexed, verify=verify)
+            if finding is not None:
+                yield self._repaired(finding, indexed) if repair else finding
+            if progress is not None:
+                progress(seen)
+        for location in self.orphans():
+            yield Finding(FindingKind.ORPHAN, location, None, self.adopt(location) if repair else None)
+
+    def orphans(self, *, since: str = "") -> Iterator[str]:
+        """Objects nothing refers to, of keys from `since` on; those just written may still be on their way."""
+        keys = (key for key in self._objects.keys() if key >= since)  # noqa: SIM118  # a store, not a mapping
+        while page := list(islice(keys, _PAGE)):
+            for location in self._index.unknown_locations(page):
+                if not self._is_young(location):
+                    yield location
+
+    def adopt_recent(self) -> int:
+        """Adopts what a crash left without a row: it can only be as old as the last change of the index."""
+        last = self._index.last_change()
+        since = (last - timedelta(days=1)).strftime("%Y/%m/%d") if last else ""
+        adopted = 0
+        for location in self.orphans(since=since):
+            self.adopt(location)
+            adopted += 1
+        return adopted
+
+    def adopt(self, location: str) -> str:
+        """Indexes an orphan, or removes it where the index has its bytes already. Says which."""
+        try:
+            arrival = self.arrival(location)
+        except UnusableObject as error:
+            _log.warning("%s cannot be indexed and is left as it is: %s", location, error)
+            return f"left as it is: {error}"
+        except ObjectMissing:
+            return "gone meanwhile"
+        outcome = self._receiver.submit(arrival)
+        return "adopted" if outcome.status == "stored" else "removed: a copy of what is stored already"
+
+    def _is_young(self, location: str) -> bool:
+        try:
+            return time.time() - self._objects.modified(location) < self._young
+        except StorageError:
+            return True  # gone since it was listed
+
+    def arrival(self, location: str) -> Arrival:
+        """The object at this location as if it had just come in."""
+        with self._objects.open(location) as file:
+            buffer = memoryview(file.read())
+        meta = read_file_meta(buffer)
+        data_set = buffer[meta.data_set_offset :]
+        header = parse_header(data_set, meta.transfer_syntax_uid)
+        stored = StoredObject(
+            location,
+            len(buffer),
+            hashlib.sha256(data_set).hexdigest(),
+            meta.transfer_syntax_uid,
+            meta.data_set_offset,
+            None if header.is_deflated else frame_layout(data_set, header),
+        )
+        provenance = Provenance("recovery", calling_ae_title=meta.source_application_entity_title)
+        return arrival_of(header, instance_uids(header), stored, provenance, utc_now(), self._registry)
+
+    def _compare(self, indexed: IndexedObject, *, verify: bool) -> Finding | None:
+        kind = None
+        try:
+            if self._objects.size(indexed.location) != indexed.size:
+                kind = FindingKind.WRONG_SIZE
+            elif verify and self._digest(indexed) != indexed.digest:
+                kind = FindingKind.WRONG_DIGEST
+        except ObjectMissing:
+            kind = FindingKind.MISSING
+        return Finding(kind, indexed.location, indexed.sop_instance_uid) if kind else None
+
+    def _digest(self, indexed: IndexedObject) -> str:
+        digest = hashlib.sha256()
+        with self._objects.open(indexed.location) as file:
+            file.seek(indexed.data_set_offset)
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def _repaired(self, finding: Finding, indexed: IndexedObject) -> Finding:
+        repair = None
+        if finding.kind is FindingKind.MISSING and indexed.pk is not None:
+            self._maintenance.remove([indexed.pk])
+            repair = "row removed"
+        elif finding.kind is not FindingKind.MISSING:
+            repair = "left as it is: restore the object from a backup, or delete the instance and send it again"
+        return Finding(finding.kind, finding.location, finding.sop_instance_uid, repair)

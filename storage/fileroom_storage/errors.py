@@ -1,0 +1,57 @@
+"""What can go wrong in storage, by name; DIMSE and DICOMweb turn these into statuses in one table each."""
+
+from enum import StrEnum
+
+
+class StorageError(Exception):
+    """Base of all; its text is fit for a client: it says what to do next and holds no patient data."""
+
+
+class UnusableReason(StrEnum):
+    NOT_DICOM = "not DICOM"
+    TRUNCATED = "truncated"
+    MALFORMED = "malformed"
+    NESTED_TOO_DEEP = "nested too deep"
+    TOO_LARGE = "too large"
+    MISSING_UID = "missing UID"
+    INVALID_UID = "invalid UID"
+    NOT_A_COMPOSITE_INSTANCE = "not a composite instance"
+    SOP_CLASS_MISMATCH = "SOP Class mismatch"
+    SOP_INSTANCE_MISMATCH = "SOP Instance mismatch"
+    STUDY_MISMATCH = "study mismatch"
+
+
+class UnusableObject(StorageError):
+    """An object that cannot be kept, whatever is done."""
+
+    def __init__(self, reason: UnusableReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StorageUnavailable(StorageError):
+    """Database away, disk full, too long a wait: the same request may succeed later."""
+
+
+class SchemaNotCurrent(StorageError):
+    """The index has another schema than this release needs."""
+
+
+class InvalidQuery(StorageError):
+    """An identifier or a parameter that no answer can be given to."""
+
+    def __init__(self, message: str, keyword: str | None = None) -> None:
+        super().__init__(message)
+        self.keyword = keyword
+
+
+class InstanceNotFound(StorageError):
+    """Nothing in the index has these UIDs."""
+
+
+class FrameOutOfRange(StorageError):
+    """The instance has fewer frames than asked for."""
+
+
+class ObjectMissing(StorageError):
+    """The index has the instance but the object store has lost its bytes; `fileroom check` tells more."""

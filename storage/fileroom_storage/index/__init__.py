@@ -1,0 +1,1 @@
+"""The relational index: tables built from the attribute rows, the group-committing writer, migrations."""

@@ -1,0 +1,179 @@
+"""What the index has to know of one object that came in: its rows at every level, where its bytes are, who sent it."""
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..attributes import Attribute, Level, Registry
+from ..errors import UnusableObject, UnusableReason
+from ..parse.folding import fold_person_name, name_words, phonetic
+from ..parse.frames import FrameLayout
+from ..parse.header import Header
+from .rows import Element, to_column, to_row
+from .types import TEXT_LENGTH, UID_LENGTH
+
+_WORD_LENGTH = 64
+# PS3.5 9.1 allows digits and dots; a device that writes letters is kept too, one that writes a path is not
+_UID = re.compile(r"[0-9A-Za-z._-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who sent an object, and how."""
+
+    source: str  # "C-STORE", "STOW-RS", "import"
+    called_ae_title: str | None = None
+    calling_ae_title: str | None = None
+    association: str | None = None
+    remote_address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """Where the bytes of an object are, and what they are."""
+
+    location: str
+    size: int
+    digest: str
+    transfer_syntax_uid: str
+    data_set_offset: int
+    frames: FrameLayout | None
+
+
+@dataclass(frozen=True, slots=True)
+class EntityRow:
+    """One entity's values as one object tells them."""
+
+    columns: dict[str, Any]
+    residue: dict[str, Element]
+    names: tuple[tuple[int, str], ...] = ()  # tag, folded component group
+    words: tuple[tuple[int, str, str], ...] = ()  # tag, folded word, its sound
+    items: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)  # by the sequence's keyword
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One object on its way into the index."""
+
+    issuer_of_patient_id: str | None
+    patient_id: str | None
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    rows: dict[Level, EntityRow]
+    stored_object: StoredObject
+    provenance: Provenance
+    received_at: dt.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceUids:
+    """The UIDs without which nothing can be indexed."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+
+
+def instance_uids(header: Header) -> InstanceUids:
+    """The four UIDs of a composite instance. Raises UnusableObject where one is missing or cannot be used."""
+    return InstanceUids(
+        _uid(header, "StudyInstanceUID"),
+        _uid(header, "SeriesInstanceUID"),
+        _uid(header, "SOPInstanceUID"),
+        _uid(header, "SOPClassUID"),
+    )
+
+
+def arrival_of(
+    header: Header,
+    uids: InstanceUids,
+    stored_object: StoredObject,
+    provenance: Provenance,
+    received_at: dt.datetime,
+    registry: Registry,
+) -> Arrival:
+    return Arrival(
+        issuer_of_patient_id=_short_text(header, "IssuerOfPatientID"),
+        patient_id=_short_text(header, "PatientID"),
+        study_instance_uid=uids.study_instance_uid,
+        series_instance_uid=uids.series_instance_uid,
+        sop_instance_uid=uids.sop_instance_uid,
+        sop_class_uid=uids.sop_class_uid,
+        rows={level: _entity_row(header, entity_attributes(registry, level)) for level in Level},
+        stored_object=stored_object,
+        provenance=provenance,
+        received_at=received_at,
+    )
+
+
+def entity_attributes(registry: Registry, level: Level) -> tuple[Attribute, ...]:
+    """What an entity's own row keeps; the issuer has a table of its own."""
+    return tuple(attribute for attribute in registry.in_header(level) if attribute.keyword != "IssuerOfPatientID")
+
+
+def name_rows(attribute: Attribute, element: Element | None) -> Iterator[tuple[int, str]]:
+    """Every component group of every name, folded: all three groups match alike (PS3.5 6.2.1)."""
+    for value in (element or {}).get("Value") or ():
+        if isinstance(value, dict):
+            for group in value.values():
+                folded = fold_person_name(group)[:TEXT_LENGTH]
+                if folded:
+                    yield attribute.tag, folded
+
+
+def word_rows(attribute: Attribute, element: Element | None) -> Iterator[tuple[int, str, str]]:
+    words = {
+        word[:_WORD_LENGTH]
+        for value in (element or {}).get("Value") or ()
+        if isinstance(value, dict)
+        for group in value.values()
+        for word in name_words(group)
+    }
+    for word in sorted(words):
+        yield attribute.tag, word, phonetic(word)[:_WORD_LENGTH]
+
+
+def item_rows(attribute: Attribute, element: Element | None) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {item.column: to_column(item, value.get(item.tag_hex)) for item in attribute.item_attributes}
+        for value in (element or {}).get("Value") or ()
+        if isinstance(value, dict)
+    )
+
+
+def _entity_row(header: Header, attributes: tuple[Attribute, ...]) -> EntityRow:
+    columns, residue = to_row(attributes, header.element)
+    person_names = [(attribute, header.element(attribute.tag)) for attribute in attributes if attribute.vr == "PN"]
+    return EntityRow(
+        columns,
+        residue,
+        tuple(row for attribute, element in person_names for row in name_rows(attribute, element)),
+        tuple(row for attribute, element in person_names for row in word_rows(attribute, element)),
+        {
+            attribute.keyword: item_rows(attribute, residue[attribute.tag_hex])
+            for attribute in attributes
+            if attribute.items and attribute.tag_hex in residue
+        },
+    )
+
+
+def _short_text(header: Header, keyword: str) -> str | None:
+    text = header.text(keyword)
+    return text.replace("\0", "")[:TEXT_LENGTH] or None if text else None
+
+
+def _uid(header: Header, keyword: str) -> str:
+    uid = header.text(keyword)
+    if not uid:
+        raise UnusableObject(UnusableReason.MISSING_UID, f"the object has no {keyword}; without it, it cannot be found")
+    if len(uid) > UID_LENGTH:
+        # PS3.5 9.1
+        raise UnusableObject(UnusableReason.INVALID_UID, f"{keyword} has {len(uid)} characters; a UID has 64 at most")
+    if not _UID.fullmatch(uid) or not uid.strip("."):
+        raise UnusableObject(UnusableReason.INVALID_UID, f"{keyword} has characters that no UID has (PS3.5 9.1)")
+    return uid

@@ -1,0 +1,175 @@
+"""Connections to the index, and what differs between the databases it may live in."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ..errors import StorageError, StorageUnavailable
+
+Durability = Literal["full", "relaxed"]
+
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+}
+_SQLITE_BUSY_SECONDS = 30
+# deadlock and lock wait timeout of MariaDB/MySQL
+_RETRYABLE_MYSQL = frozenset({1205, 1213, 1020})
+# serialization failure, deadlock, lock not available of PostgreSQL
+_RETRYABLE_SQLSTATE = frozenset({"40001", "40P01", "55P03"})
+
+
+class UnsupportedDatabase(StorageError):
+    """The database URL names something the index cannot live in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionPool:
+    """Connections of one process: kept, opened beyond that; seconds to wait for one, and to trust an old one."""
+
+    size: int = 8
+    overflow: int = 16
+    timeout: float = 10.0
+    recycle: float = 1800.0
+
+
+def create_engine(database: str, *, durability: Durability = "full", pool: ConnectionPool | None = None) -> Engine:
+    """An engine for the index. `database` is a SQLAlchemy URL; a driver may be left out."""
+    try:
+        url = make_url(database)
+    except ArgumentError:
+        raise UnsupportedDatabase(
+            "the database is not a URL; write for example sqlite:///index.sqlite or "
+            "mariadb://user:password@host/fileroom or postgresql://user:password@host/fileroom"
+        ) from None
+    backend = url.get_backend_name()
+    if backend not in _DRIVERS and url.drivername not in _DRIVERS:
+        raise UnsupportedDatabase(f"the index cannot live in {backend}; use sqlite, mariadb, mysql or postgresql")
+    url = url.set(drivername=_DRIVERS[backend])
+    pool = pool or ConnectionPool()
+    if backend == "sqlite":
+        return _sqlite_engine(url, durability, pool)
+    options: dict[str, Any] = {
+        "pool_size": pool.size,
+        "max_overflow": pool.overflow,
+        "pool_timeout": pool.timeout,
+        "pool_recycle": int(pool.recycle),
+        "pool_pre_ping": True,
+        "hide_parameters": True,  # an error's text may be logged, and parameters hold patient data
+        # a count read under a row's lock has to see what the lock's last holder wrote
+        "isolation_level": "READ COMMITTED",
+    }
+    if backend in ("mysql", "mariadb"):
+        if "charset" not in url.query:
+            url = url.update_query_dict({"charset": "utf8mb4"})
+        options["connect_args"] = {"connect_timeout": 10, "read_timeout": 300, "write_timeout": 60}
+    else:
+        options["connect_args"] = {"connect_timeout": 10}
+        if durability == "relaxed":
+            options["connect_args"]["options"] = "-c synchronous_commit=off"
+    return sqlalchemy.create_engine(url, **options)
+
+
+def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: ConnectionPool) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise UnsupportedDatabase("the index has to outlive the process; name a file, as in sqlite:///index.sqlite")
+    engine = sqlalchemy.create_engine(
+        url,
+        hide_parameters=True,
+        connect_args={"timeout": _SQLITE_BUSY_SECONDS, "check_same_thread": False, "isolation_level": None},
+        pool_size=pool.size,
+        max_overflow=-1,
+    )
+    synchronous = "FULL" if durability == "full" else "NORMAL"
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute(f"PRAGMA synchronous = {synchronous}")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        # PS3.4 C.2.2.2.4: wild card matching is case-sensitive but for PN, which is folded
+        cursor.execute("PRAGMA case_sensitive_like = ON")
+        cursor.execute("PRAGMA cache_size = -65536")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # a transaction that will write takes its lock at once: upgrading a read lock would fail under load
+        writes = connection.get_execution_options().get("fileroom_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def sqlite_path(engine: Engine) -> Path | None:
+    """The index's file, where it lives in one."""
+    return Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
+
+
+@contextmanager
+def write_transaction(engine: Engine) -> Iterator[Connection]:
+    with engine.connect().execution_options(fileroom_write=True) as connection, connection.begin():
+        yield connection
+
+
+def is_retryable(error: Exception) -> bool:
+    """Whether the same transaction may succeed at once: another writer was in the way."""
+    if isinstance(error, IntegrityError):
+        return True  # somebody else has just inserted the same entity
+    if not isinstance(error, DBAPIError):
+        return False
+    if error.connection_invalidated:
+        return True
+    original = error.orig
+    if getattr(original, "sqlstate", None) in _RETRYABLE_SQLSTATE:
+        return True
+    code = original.args[0] if original is not None and original.args else None
+    return code in _RETRYABLE_MYSQL
+
+
+def is_unavailable(error: Exception) -> bool:
+    """Whether the database is away, full or too busy, so that the sender should try again later."""
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError)
+
+
+@contextmanager
+def unavailable_errors() -> Iterator[None]:
+    """Turns a database that is away into StorageUnavailable."""
+    try:
+        yield
+    except Exception as error:
+        if is_unavailable(error):
+            raise StorageUnavailable(f"the index cannot be reached or used now: {_first_line(error)}") from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    """The driver's own words, without the statement and its parameters, which hold patient data."""
+    original = getattr(error, "orig", None) or error
+    text = str(original.args[-1] if getattr(original, "args", None) else original)
+    return re.sub(r"\s+", " ", text.splitlines()[0] if text else type(original).__name__)[:200]
+
+
+def insert_or_ignore(table: sqlalchemy.Table, dialect_name: str) -> Any:
+    """An INSERT that does nothing where the unique key is there already."""
+    if dialect_name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    if dialect_name == "postgresql":
+        return postgresql.insert(table).on_conflict_do_nothing()
+    statement = mysql.insert(table)
+    # not INSERT IGNORE: it would swallow every other error too
+    key = next(iter(table.primary_key.columns))
+    return statement.on_duplicate_key_update({key.name: table.c[key.name]})

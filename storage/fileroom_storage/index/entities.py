@@ -1,0 +1,150 @@
+"""Entities of a batch as the transaction sees them: read under their lock, filled, counted, written once."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
+
+from ..attributes import Level
+from .arrival import EntityRow
+from .rows import dump_residue, load_residue
+from .tables import Tables
+
+
+class Entity:
+    """A row of patient, study or series that this transaction holds the lock of."""
+
+    def __init__(self, level: Level, row: Mapping[str, Any]) -> None:
+        self.level = level
+        self.pk: int = row["pk"]
+        self.values = dict(row)
+        self.residue = load_residue(row["residue"])
+        self.changes: dict[str, Any] = {}
+        self.additions: list[EntityRow] = []
+
+    def fill(self, tables: Tables, row: EntityRow) -> None:
+        """Takes over what is not known yet; what is known stays: a missing value never overwrites one."""
+        unknown = [
+            attribute
+            for attribute in tables.registry.in_header(self.level)
+            if attribute.tag_hex not in self.residue
+            and (attribute.items or (attribute.column in row.columns and self.values.get(attribute.column) is None))
+        ]
+        filled = [
+            attribute
+            for attribute in unknown
+            if attribute.tag_hex in row.residue or row.columns.get(attribute.column) is not None
+        ]
+        if not filled:
+            return
+        tags = {attribute.tag for attribute in filled}
+        for attribute in filled:
+            if not attribute.items:
+                self.set(attribute.column, row.columns[attribute.column])
+            if attribute.tag_hex in row.residue:
+                self.residue[attribute.tag_hex] = row.residue[attribute.tag_hex]
+                self.set("residue", dump_residue(self.residue))
+        self.additions.append(
+            EntityRow(
+                {},
+                {},
+                tuple(name for name in row.names if name[0] in tags),
+                tuple(word for word in row.words if word[0] in tags),
+                {attribute.keyword: row.items[attribute.keyword] for attribute in filled if attribute.items},
+            )
+        )
+
+    def add(self, column: str, number: int) -> None:
+        if number:
+            self.set(column, self.values[column] + number)
+
+    def include(self, column: str, value: str | None) -> None:
+        """Adds a value to a set kept as backslash-separated text."""
+        known = self.values[column].split("\\") if self.values[column] else []
+        if value and value not in known:
+            self.set(column, "\\".join(sorted([*known, value])))
+
+    def set(self, column: str, value: Any) -> None:
+        self.values[column] = value
+        self.changes[column] = value
+
+
+def lock(connection: Connection, tables: Tables, level: Level, pks: Iterable[int]) -> dict[int, Entity]:
+    """The entities with these keys, locked in the one order that every writer keeps."""
+    wanted = sorted(set(pks))
+    if not wanted:
+        return {}
+    table = tables.entity(level)
+    statement = select(table).where(table.c.pk.in_(wanted)).order_by(table.c.pk).with_for_update()
+    return {row["pk"]: Entity(level, dict(row)) for row in connection.execute(statement).mappings()}
+
+
+def create(connection: Connection, tables: Tables, level: Level, row: EntityRow, values: Mapping[str, Any]) -> Entity:
+    """Inserts an entity; a concurrent insert of the same raises IntegrityError, and the batch is tried again."""
+    table = tables.entity(level)
+    columns = {**row.columns, "residue": dump_residue(row.residue), **values}
+    pk = inserted_pk(connection, table, columns)
+    entity = Entity(level, _complete(table, columns, pk))
+    entity.additions.append(row)
+    return entity
+
+
+def inserted_pk(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
+    key: Any = connection.execute(insert(table), values).inserted_primary_key
+    return int(key[0])
+
+
+def save(connection: Connection, tables: Tables, entities: Iterable[Entity], now: Any) -> None:
+    """Writes what changed, and the searchable rows that came with it."""
+    for entity in entities:
+        table = tables.entity(entity.level)
+        if entity.changes:
+            connection.execute(update(table).where(table.c.pk == entity.pk), {**entity.changes, "updated_at": now})
+        for row in entity.additions:
+            insert_searchable(connection, tables, entity.level, entity.pk, row)
+
+
+def insert_searchable(connection: Connection, tables: Tables, level: Level, pk: int, row: EntityRow) -> None:
+    """Name, word and item rows of an entity."""
+    of_level = tables.by_level[level]
+    owner = f"{level.entity}_pk"
+    if of_level.names is not None and row.names:
+        connection.execute(
+            insert(of_level.names),
+            [
+                {owner: pk, "tag": tag, "ordinal": ordinal, "folded": folded}
+                for ordinal, (tag, folded) in enumerate(row.names)
+            ],
+        )
+    if of_level.words is not None and row.words:
+        connection.execute(
+            insert(of_level.words),
+            [
+                {owner: pk, "tag": tag, "ordinal": ordinal, "word": word, "phonetic": sound}
+                for ordinal, (tag, word, sound) in enumerate(row.words)
+            ],
+        )
+    for keyword, items in row.items.items():
+        if items:
+            connection.execute(
+                insert(of_level.sequences[keyword]),
+                [{owner: pk, "item": number, **item} for number, item in enumerate(items, 1)],
+            )
+
+
+def delete_searchable(connection: Connection, tables: Tables, level: Level, pk: int) -> None:
+    of_level = tables.by_level[level]
+    for table in (of_level.names, of_level.words, *of_level.sequences.values()):
+        if table is None:
+            continue
+        connection.execute(table.delete().where(table.c[f"{level.entity}_pk"] == bindparam("owner")), {"owner": pk})
+
+
+def _complete(table: Table, columns: Mapping[str, Any], pk: int) -> dict[str, Any]:
+    """The row as the database now has it: server defaults are zeros and empty texts."""
+    row: dict[str, Any] = {}
+    for column in table.columns:
+        default = column.server_default
+        text = str(default.arg) if default is not None else None  # type: ignore[attr-defined]
+        row[column.name] = None if text is None else int(text) if text.isdigit() else text
+    return {**row, **columns, "pk": pk}

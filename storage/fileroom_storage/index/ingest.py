@@ -1,0 +1,352 @@
+"""One transaction that takes a batch of arrivals into the index: hierarchy, counts, conflicts, change feed.
+
+The first object to name an entity decides where it stands; a later one that disagrees is indexed there too, and a
+conflict says so. Rows are locked from the patient down, each level by ascending key.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, tuple_
+
+from ..attributes import Level
+from .arrival import Arrival
+from .conflicts import ConflictType, NewConflict, content_differences, demographic_differences, record
+from .engine import insert_or_ignore
+from .entities import Entity, create, insert_searchable, lock, save
+from .rows import dump_residue
+from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
+
+
+class IndexChanged(Exception):
+    """Another writer changed what this transaction had read before it held the lock: try again."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one arrival."""
+
+    stored: bool = False  # this very object is now the indexed one
+    kept: bool = False  # its bytes are referred to, by an instance or by a conflict
+    study_instance_uid: str = ""
+    series_instance_uid: str = ""
+    conflicts: list[ConflictType] = field(default_factory=list)
+
+
+PatientKey = tuple[int, str, str]  # issuer pk, Patient ID, UID of the study of a patient without one
+
+
+def ingest(connection: Connection, tables: Tables, arrivals: Sequence[Arrival], now: dt.datetime) -> list[Outcome]:
+    """Takes in arrivals of different SOP Instances.
+
+    Raises IndexChanged, or a retryable database error, when the batch should be tried again.
+    """
+    return _Batch(connection, tables, arrivals, now).run()
+
+
+class _Batch:
+    def __init__(self, connection: Connection, tables: Tables, arrivals: Sequence[Arrival], now: dt.datetime) -> None:
+        self.connection = connection
+        self.tables = tables
+        self.arrivals = arrivals
+        self.now = now
+        self.outcomes = [Outcome() for _ in arrivals]
+        self.conflicts: list[tuple[Outcome, NewConflict]] = []
+        self.issuers: dict[str, int] = {}
+        self.patients: dict[int, Entity] = {}
+        self.patients_by_key: dict[PatientKey, Entity] = {}
+        self.studies: dict[str, Entity] = {}
+        self.series: dict[str, Entity] = {}
+
+    def run(self) -> list[Outcome]:
+        fresh = self._without_known_instances()
+        if fresh:
+            self._lock_hierarchy([arrival for arrival, _ in fresh])
+            for arrival, outcome in fresh:
+                self._place(arrival, outcome)
+            self._insert_instances(fresh)
+            for entities in (self.patients.values(), self.studies.values(), self.series.values()):
+                save(self.connection, self.tables, entities, self.now)
+        self._record_conflicts()
+        return self.outcomes
+
+    # -- instances that are there already ------------------------------------------------------------------
+
+    def _without_known_instances(self) -> list[tuple[Arrival, Outcome]]:
+        known = self._known_instances({arrival.sop_instance_uid for arrival in self.arrivals})
+        fresh: list[tuple[Arrival, Outcome]] = []
+        for arrival, outcome in zip(self.arrivals, self.outcomes, strict=True):
+            uid = arrival.sop_instance_uid
+            if uid in known:
+                self._meet_known(arrival, outcome, known[uid])
+            else:
+                fresh.append((arrival, outcome))
+        return fresh
+
+    def _known_instances(self, uids: set[str]) -> dict[str, Mapping[str, Any]]:
+        instance, series, study = self.tables.instance, self.tables.series, self.tables.study
+        statement = (
+            select(instance, series.c.series_instance_uid, study.c.study_instance_uid)
+            .join(series, instance.c.series_pk == series.c.pk)
+            .join(study, series.c.study_pk == study.c.pk)
+            .where(instance.c.sop_instance_uid.in_(uids))
+        )
+        return {row["sop_instance_uid"]: dict(row) for row in self.connection.execute(statement).mappings()}
+
+    def _meet_known(self, arrival: Arrival, outcome: Outcome, known: Mapping[str, Any]) -> None:
+        outcome.study_instance_uid = known["study_instance_uid"]
+        outcome.series_instance_uid = known["series_instance_uid"]
+        if known["digest"] == arrival.stored_object.digest:
+            # the very same object: an earlier try did commit, though its answer was lost
+            outcome.stored = outcome.kept = known["location"] == arrival.stored_object.location
+            return
+        existing = self._parents_of(known)
+        issuer = self.connection.execute(
+            select(self.tables.issuer.c.issuer_of_patient_id).where(
+                self.tables.issuer.c.pk == existing[Level.PATIENT]["issuer_pk"]
+            )
+        ).scalar_one()
+        differences = content_differences(self.tables, existing, issuer, arrival)
+        self._add_conflict(outcome, ConflictType.CONTENT, arrival, differences, arrival.sop_instance_uid)
+
+    def _parents_of(self, instance: Mapping[str, Any]) -> dict[Level, Mapping[str, Any]]:
+        rows: dict[Level, Mapping[str, Any]] = {Level.IMAGE: instance}
+        row = instance
+        for level in (Level.SERIES, Level.STUDY, Level.PATIENT):
+            table = self.tables.entity(level)
+            found = self.connection.execute(select(table).where(table.c.pk == row[f"{level.entity}_pk"]))
+            row = rows[level] = dict(found.mappings().one())
+        return rows
+
+    # -- the hierarchy, locked from the top ----------------------------------------------------------------
+
+    def _lock_hierarchy(self, arrivals: Sequence[Arrival]) -> None:
+        series, study, patient = self.tables.series, self.tables.study, self.tables.patient
+        series_rows = self.connection.execute(
+            select(series.c.pk, series.c.series_instance_uid, series.c.study_pk).where(
+                series.c.series_instance_uid.in_({arrival.series_instance_uid for arrival in arrivals})
+            )
+        ).all()
+        study_rows = self.connection.execute(
+            select(study.c.pk, study.c.study_instance_uid, study.c.patient_pk).where(
+                study.c.study_instance_uid.in_({arrival.study_instance_uid for arrival in arrivals})
+                | study.c.pk.in_({row.study_pk for row in series_rows})
+            )
+        ).all()
+        known_studies = {row.study_instance_uid for row in study_rows}
+        self.issuers = self._issuers({arrival.issuer_of_patient_id or DEFAULT_ISSUER for arrival in arrivals})
+        keys = {self._patient_key(arrival) for arrival in arrivals if arrival.study_instance_uid not in known_studies}
+        patient_pks = {row.patient_pk for row in study_rows}
+        if keys:
+            columns = tuple_(patient.c.issuer_pk, patient.c.patient_id, patient.c.unidentified_study_uid)
+            patient_pks |= set(self.connection.execute(select(patient.c.pk).where(columns.in_(keys))).scalars())
+        self.patients = lock(self.connection, self.tables, Level.PATIENT, patient_pks)
+        for entity in self.patients.values():
+            values = entity.values
+            self.patients_by_key[values["issuer_pk"], values["patient_id"], values["unidentified_study_uid"]] = entity
+        studies = lock(self.connection, self.tables, Level.STUDY, {row.pk for row in study_rows})
+        self.studies = {entity.values["study_instance_uid"]: entity for entity in studies.values()}
+        locked = lock(self.connection, self.tables, Level.SERIES, {row.pk for row in series_rows})
+        self.series = {entity.values["series_instance_uid"]: entity for entity in locked.values()}
+        self._studies_by_pk = dict(studies)
+        complete = len(studies) == len(study_rows) and len(locked) == len(series_rows)
+        if not complete or any(entity.values["patient_pk"] not in self.patients for entity in studies.values()):
+            raise IndexChanged
+
+    def _issuers(self, names: set[str]) -> dict[str, int]:
+        table = self.tables.issuer
+        statement = select(table.c.issuer_of_patient_id, table.c.pk).where(table.c.issuer_of_patient_id.in_(names))
+        found = {row.issuer_of_patient_id: row.pk for row in self.connection.execute(statement)}
+        missing = sorted(names - found.keys())
+        if missing:
+            self.connection.execute(
+                insert_or_ignore(table, self.connection.dialect.name),
+                [{"issuer_of_patient_id": name} for name in missing],
+            )
+            found = {row.issuer_of_patient_id: row.pk for row in self.connection.execute(statement)}
+        return found
+
+    def _patient_key(self, arrival: Arrival) -> PatientKey:
+        issuer = self.issuers[arrival.issuer_of_patient_id or DEFAULT_ISSUER]
+        if arrival.patient_id is None:
+            return issuer, NO_PATIENT_ID, arrival.study_instance_uid
+        return issuer, arrival.patient_id, ""
+
+    # -- each arrival's place ------------------------------------------------------------------------------
+
+    def _place(self, arrival: Arrival, outcome: Outcome) -> None:
+        series = self.series.get(arrival.series_instance_uid)
+        if series is None:
+            study = self.studies.get(arrival.study_instance_uid) or self._create_study(arrival)
+            series = self._create_series(arrival, study)
+        else:
+            study = self._studies_by_pk[series.values["study_pk"]]
+        patient = self.patients[study.values["patient_pk"]]
+        outcome.stored = outcome.kept = True
+        outcome.study_instance_uid = study.values["study_instance_uid"]
+        outcome.series_instance_uid = arrival.series_instance_uid
+        if outcome.study_instance_uid != arrival.study_instance_uid:
+            differences = {"StudyInstanceUID": (outcome.study_instance_uid, arrival.study_instance_uid)}
+            subject = arrival.series_instance_uid
+            self._add_conflict(outcome, ConflictType.SERIES_STUDY, arrival, differences, subject)
+        elif self._names_another_patient(arrival, patient):
+            self._meet_other_patient(arrival, outcome, study, patient)
+        else:
+            self._meet_patient(arrival, outcome, patient)
+            study.fill(self.tables, arrival.rows[Level.STUDY])
+            series.fill(self.tables, arrival.rows[Level.SERIES])
+        self._count(arrival, patient, study, series)
+
+    def _create_study(self, arrival: Arrival) -> Entity:
+        key = self._patient_key(arrival)
+        patient = self.patients_by_key.get(key)
+        if patient is None:
+            issuer_pk, patient_id, unidentified = key
+            patient = create(
+                self.connection,
+                self.tables,
+                Level.PATIENT,
+                arrival.rows[Level.PATIENT],
+                {
+                    "issuer_pk": issuer_pk,
+                    "patient_id": patient_id,
+                    "unidentified_study_uid": unidentified,
+                    **self._timestamps(),
+                },
+            )
+            self.patients[patient.pk] = self.patients_by_key[key] = patient
+        values = {"patient_pk": patient.pk, "study_instance_uid": arrival.study_instance_uid, **self._timestamps()}
+        study = create(self.connection, self.tables, Level.STUDY, arrival.rows[Level.STUDY], values)
+        patient.add("number_of_patient_related_studies", 1)
+        self.studies[arrival.study_instance_uid] = self._studies_by_pk[study.pk] = study
+        return study
+
+    def _create_series(self, arrival: Arrival, study: Entity) -> Entity:
+        values = {"study_pk": study.pk, "series_instance_uid": arrival.series_instance_uid, **self._timestamps()}
+        series = create(self.connection, self.tables, Level.SERIES, arrival.rows[Level.SERIES], values)
+        study.add("number_of_study_related_series", 1)
+        self.patients[study.values["patient_pk"]].add("number_of_patient_related_series", 1)
+        self.series[arrival.series_instance_uid] = series
+        return series
+
+    def _timestamps(self) -> dict[str, dt.datetime]:
+        return {"created_at": self.now, "updated_at": self.now}
+
+    def _count(self, arrival: Arrival, patient: Entity, study: Entity, series: Entity) -> None:
+        size = arrival.stored_object.size
+        patient.add("number_of_patient_related_instances", 1)
+        study.add("number_of_study_related_instances", 1)
+        study.add("size", size)
+        study.include("modalities_in_study", series.values["modality"])
+        study.include("sop_classes_in_study", arrival.sop_class_uid)
+        series.add("number_of_series_related_instances", 1)
+        series.add("size", size)
+
+    # -- conflicts -----------------------------------------------------------------------------------------
+
+    def _names_another_patient(self, arrival: Arrival, patient: Entity) -> bool:
+        # an object that names nobody does not name another
+        if arrival.patient_id is None:
+            return False
+        if patient.values["unidentified_study_uid"] or arrival.patient_id != patient.values["patient_id"]:
+            return True
+        issuer = arrival.issuer_of_patient_id
+        return issuer is not None and self.issuers[issuer] != patient.values["issuer_pk"]
+
+    def _meet_other_patient(self, arrival: Arrival, outcome: Outcome, study: Entity, patient: Entity) -> None:
+        issuer = self.connection.execute(
+            select(self.tables.issuer.c.issuer_of_patient_id).where(
+                self.tables.issuer.c.pk == patient.values["issuer_pk"]
+            )
+        ).scalar_one()
+        differences = {
+            "PatientID": (patient.values["patient_id"], arrival.patient_id),
+            "IssuerOfPatientID": (issuer, arrival.issuer_of_patient_id or DEFAULT_ISSUER),
+        }
+        differences = {keyword: pair for keyword, pair in differences.items() if pair[0] != pair[1]}
+        subject = study.values["study_instance_uid"]
+        self._add_conflict(outcome, ConflictType.STUDY_PATIENT, arrival, differences, subject)
+
+    def _meet_patient(self, arrival: Arrival, outcome: Outcome, patient: Entity) -> None:
+        differences = demographic_differences(self.tables, patient.values, arrival)
+        if differences:
+            self._add_conflict(outcome, ConflictType.DEMOGRAPHICS, arrival, differences, str(patient.pk))
+        else:
+            patient.fill(self.tables, arrival.rows[Level.PATIENT])
+
+    def _add_conflict(
+        self,
+        outcome: Outcome,
+        kind: ConflictType,
+        arrival: Arrival,
+        differences: dict[str, tuple[Any, Any]],
+        subject: str,
+    ) -> None:
+        outcome.conflicts.append(kind)
+        self.conflicts.append((outcome, NewConflict(kind, arrival, differences, subject)))
+
+    def _record_conflicts(self) -> None:
+        # one order for all writers
+        ordered = sorted(self.conflicts, key=lambda pair: pair[1].fingerprint)
+        held = record(self.connection, self.tables, [conflict for _, conflict in ordered], self.now)
+        for outcome, conflict in self.conflicts:
+            outcome.kept = outcome.kept or conflict.arrival.stored_object.location in held
+
+    # -- instances -----------------------------------------------------------------------------------------
+
+    def _insert_instances(self, fresh: Sequence[tuple[Arrival, Outcome]]) -> None:
+        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+        for arrival, _ in fresh:
+            row = self._instance_row(arrival)
+            by_columns[tuple(row)].append(row)
+        for rows in by_columns.values():
+            self.connection.execute(insert(self.tables.instance), rows)
+        self.connection.execute(
+            insert(self.tables.change),
+            [
+                {
+                    "at": self.now,
+                    "action": "stored",
+                    "study_instance_uid": outcome.study_instance_uid,
+                    "series_instance_uid": outcome.series_instance_uid,
+                    "sop_instance_uid": arrival.sop_instance_uid,
+                }
+                for arrival, outcome in fresh
+            ],
+        )
+        with_items = {arrival.sop_instance_uid: arrival for arrival, _ in fresh if arrival.rows[Level.IMAGE].items}
+        if with_items:
+            instance = self.tables.instance
+            statement = select(instance.c.pk, instance.c.sop_instance_uid).where(
+                instance.c.sop_instance_uid.in_(with_items)
+            )
+            for pk, uid in self.connection.execute(statement).all():
+                insert_searchable(self.connection, self.tables, Level.IMAGE, pk, with_items[uid].rows[Level.IMAGE])
+
+    def _instance_row(self, arrival: Arrival) -> dict[str, Any]:
+        row, stored, provenance = arrival.rows[Level.IMAGE], arrival.stored_object, arrival.provenance
+        frames = stored.frames
+        return {
+            **row.columns,
+            "residue": dump_residue(row.residue),
+            "series_pk": self.series[arrival.series_instance_uid].pk,
+            "available_transfer_syntax_uid": stored.transfer_syntax_uid,
+            "size": stored.size,
+            "location": stored.location,
+            "digest": stored.digest,
+            "data_set_offset": stored.data_set_offset,
+            "pixel_data_offset": frames.offset if frames else None,
+            "pixel_data_length": frames.length if frames else None,
+            "frame_count": frames.number_of_frames if frames else None,
+            "frame_length": frames.frame_length if frames else None,
+            "frame_table": frames.table if frames else None,
+            "source": provenance.source,
+            "called_ae_title": provenance.called_ae_title,
+            "calling_ae_title": provenance.calling_ae_title,
+            "association": provenance.association,
+            "remote_address": provenance.remote_address,
+            "received_at": arrival.received_at,
+        }

@@ -1,0 +1,1 @@
+"""Alembic migrations of the index: frozen once released."""

@@ -1,0 +1,107 @@
+"""Brings the index to the schema of this release, and tells whether it is there."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect, text
+
+from ..errors import SchemaNotCurrent
+from .engine import sqlite_path
+from .views import create_views, drop_views
+
+_LOCK_NAME = "fileroom_schema"
+_LOCK_NUMBER = 0x66696C65726F6F6D  # "fileroom"
+
+
+def head_revision() -> str:
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise SchemaNotCurrent("this release has no migrations; install it again")
+    return revision
+
+
+def current_revision(engine: Engine) -> str | None:
+    """The revision the index is at; None for a database without an index."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def check_current(engine: Engine) -> None:
+    """Raises SchemaNotCurrent unless the index has the schema of this release."""
+    current, head = current_revision(engine), head_revision()
+    if current == head:
+        return
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if current is not None and current not in known:
+        raise SchemaNotCurrent(
+            f"the index is at schema {current}, which this release does not know; "
+            "run the release that made it, or a newer one"
+        )
+    raise SchemaNotCurrent(f"the index is at schema {current or 'none'}, not {head}; run `fileroom db upgrade`")
+
+
+def upgrade(engine: Engine) -> None:
+    """Brings the index to this release's schema; any number of processes may call it at once."""
+    with _exclusive(engine):
+        if current_revision(engine) == head_revision():
+            return
+        # a view would hold on to the columns a migration changes
+        with engine.begin() as connection:
+            drop_views(connection)
+        with engine.connect() as connection:
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            connection.commit()
+        with engine.begin() as connection:
+            create_views(connection)
+
+
+def create_if_empty(engine: Engine) -> None:
+    """Makes the index in a database that has nothing of one; leaves any other as it is."""
+    if current_revision(engine) is None and not inspect(engine).has_table("dicom_instance"):
+        upgrade(engine)
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@contextmanager
+def _exclusive(engine: Engine) -> Iterator[None]:
+    """One process at a time, in whatever way the database offers."""
+    path = sqlite_path(engine)
+    if path is not None:
+        with path.with_name(path.name + ".lock").open("w") as lock_file:
+            fcntl.flock(lock_file, fcntl.LOCK_EX)
+            yield
+        return
+    with engine.connect() as connection:
+        _take_lock(connection)
+        try:
+            yield
+        finally:
+            _release_lock(connection)
+
+
+def _take_lock(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_lock(:number)"), {"number": _LOCK_NUMBER})
+    elif not connection.execute(text("SELECT GET_LOCK(:name, 120)"), {"name": _LOCK_NAME}).scalar():
+        raise SchemaNotCurrent("another process is upgrading the index; try again when it is done")
+
+
+def _release_lock(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_unlock(:number)"), {"number": _LOCK_NUMBER})
+    else:
+        connection.execute(text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK_NAME})

@@ -1,0 +1,314 @@
+"""The tables of the index, built from the rows of the attribute table.
+
+Every table has a surrogate key `pk`; `<entity>_pk` points at a parent, so that `patient_id` can mean Patient ID.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+)
+
+from ..attributes import Attribute, KeyType, Level, Origin, Registry, standard_registry
+from .types import ExactText, LongText, Uid, binary, column_type, microsecond_datetime, surrogate_key
+
+DEFAULT_ISSUER = "DEFAULT_DOMAIN"
+NO_PATIENT_ID = "NO_PID"
+
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+# MariaDB would otherwise compare text as its server happens to be configured
+_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+_OPTIONS |= {key.replace("mysql", "mariadb"): value for key, value in _OPTIONS.items()}
+
+
+@dataclass(frozen=True)
+class EntityTables:
+    """The table of one information entity and those that make its values searchable."""
+
+    entity: Table
+    names: Table | None  # every component group of every person name, folded
+    words: Table | None  # every word of them, for fuzzy matching
+    sequences: dict[str, Table]  # by keyword: one row an item
+
+
+class Tables:
+    """All tables of the index for one registry of attributes."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.metadata = MetaData(naming_convention=_NAMING)
+        self.issuer = self._issuer()
+        self.by_level = {level: self._entity(level) for level in Level}
+        self.patient = self.by_level[Level.PATIENT].entity
+        self.study = self.by_level[Level.STUDY].entity
+        self.series = self.by_level[Level.SERIES].entity
+        self.instance = self.by_level[Level.IMAGE].entity
+        self.conflict = self._conflict()
+        self.import_job = self._import_job()
+        self.import_file = self._import_file()
+        self.change = self._change()
+
+    def entity(self, level: Level) -> Table:
+        return self.by_level[level].entity
+
+    def _table(self, name: str, *columns: Any) -> Table:
+        return Table(name, self.metadata, *columns, **_OPTIONS)
+
+    def _issuer(self) -> Table:
+        return self._table(
+            "dicom_issuer",
+            Column("pk", surrogate_key(), primary_key=True),
+            Column("issuer_of_patient_id", ExactText(), nullable=False),
+            UniqueConstraint("issuer_of_patient_id"),
+        )
+
+    def _entity(self, level: Level) -> EntityTables:
+        table = self._table(
+            f"dicom_{level.entity}",
+            Column("pk", surrogate_key(), primary_key=True),
+            *_PARENTS[level](),
+            *(
+                attribute_column(attribute)
+                for attribute in self.registry.at_level(level)
+                if has_column(attribute) and attribute.keyword != "IssuerOfPatientID"
+            ),
+            Column("residue", LongText()),
+            *_BOOKKEEPING[level](),
+            *(UniqueConstraint(*columns) for columns in _UNIQUE[level]),
+        )
+        for attribute in self.registry.at_level(level):
+            if attribute.indexed and attribute.column not in _COMPOSITE_INDEXED:
+                Index(None, table.c[attribute.column])
+        for index in _COMPOSITE_INDEXES.get(level, ()):
+            Index(None, *(table.c[name] for name in index))
+        has_names = any(attribute.vr == "PN" for attribute in self.registry.in_header(level))
+        return EntityTables(
+            table,
+            self._names(level) if has_names else None,
+            self._words(level) if has_names else None,
+            {
+                attribute.keyword: self._sequence(level, attribute)
+                for attribute in self.registry.in_header(level)
+                if attribute.items
+            },
+        )
+
+    def _owner(self, level: Level) -> Column[Any]:
+        return Column(
+            f"{level.entity}_pk",
+            surrogate_key(),
+            ForeignKey(f"dicom_{level.entity}.pk", ondelete="CASCADE"),
+            nullable=False,
+        )
+
+    def _names(self, level: Level) -> Table:
+        return self._table(
+            f"dicom_{level.entity}_name",
+            self._owner(level),
+            Column("tag", Integer, nullable=False),
+            Column("ordinal", Integer, nullable=False),
+            Column("folded", ExactText(), nullable=False),
+            PrimaryKeyConstraint(f"{level.entity}_pk", "tag", "ordinal"),
+            Index(None, "tag", "folded", f"{level.entity}_pk"),
+        )
+
+    def _words(self, level: Level) -> Table:
+        return self._table(
+            f"dicom_{level.entity}_name_word",
+            self._owner(level),
+            Column("tag", Integer, nullable=False),
+            Column("ordinal", Integer, nullable=False),
+            Column("word", ExactText(64), nullable=False),
+            Column("phonetic", ExactText(64), nullable=False),
+            PrimaryKeyConstraint(f"{level.entity}_pk", "tag", "ordinal"),
+            Index(None, "tag", "word", f"{level.entity}_pk"),
+            Index(None, "tag", "phonetic", f"{level.entity}_pk"),
+        )
+
+    def _sequence(self, level: Level, attribute: Attribute) -> Table:
+        return self._table(
+            f"dicom_{level.entity}_{attribute.column}",
+            self._owner(level),
+            Column("item", Integer, nullable=False),
+            *(attribute_column(item) for item in attribute.item_attributes),
+            PrimaryKeyConstraint(f"{level.entity}_pk", "item"),
+        )
+
+    def _conflict(self) -> Table:
+        return self._table(
+            "conflict",
+            Column("pk", surrogate_key(), primary_key=True),
+            Column("type", ExactText(32), nullable=False),
+            Column("state", ExactText(16), nullable=False),
+            # what makes a second report of the same conflict the same: type, both sides, differing values
+            Column("fingerprint", ExactText(64), nullable=False),
+            Column("study_instance_uid", Uid(), nullable=False),
+            Column("series_instance_uid", Uid(), nullable=False),
+            Column("sop_instance_uid", Uid(), nullable=False),
+            Column("differences", LongText(), nullable=False),
+            # the object that brought the conflict: its own copy where it is not the indexed one
+            Column("location", ExactText()),
+            Column("transfer_syntax_uid", ExactText()),
+            Column("data_set_offset", BigInteger),
+            Column("digest", ExactText(64)),
+            Column("size", BigInteger),
+            Column("occurrences", Integer, nullable=False),
+            Column("detected_at", microsecond_datetime(), nullable=False),
+            Column("resolved_at", microsecond_datetime()),
+            Column("resolution", ExactText(16)),
+            UniqueConstraint("fingerprint"),
+            Index(None, "state"),
+            Index(None, "sop_instance_uid"),
+            Index(None, "location"),
+        )
+
+    def _import_job(self) -> Table:
+        return self._table(
+            "import_job",
+            Column("pk", surrogate_key(), primary_key=True),
+            Column("state", ExactText(16), nullable=False),
+            Column("source", LongText(), nullable=False),
+            Column("source_digest", ExactText(64), nullable=False),
+            Column("stored", Integer, nullable=False),
+            Column("already_stored", Integer, nullable=False),
+            Column("refused", Integer, nullable=False),
+            Column("failed", Integer, nullable=False),
+            Column("started_at", microsecond_datetime(), nullable=False),
+            Column("updated_at", microsecond_datetime(), nullable=False),
+            Index(None, "source_digest"),
+        )
+
+    def _import_file(self) -> Table:
+        return self._table(
+            "import_file",
+            Column("import_job_pk", surrogate_key(), ForeignKey("import_job.pk", ondelete="CASCADE"), nullable=False),
+            # SHA-256 of the path with size and modification time: the path may be longer than an index allows
+            Column("file_digest", ExactText(64), nullable=False),
+            Column("path", LongText(), nullable=False),
+            Column("outcome", ExactText(16), nullable=False),
+            Column("reason", LongText()),
+            Column("sop_instance_uid", ExactText()),
+            PrimaryKeyConstraint("import_job_pk", "file_digest"),
+        )
+
+    def _change(self) -> Table:
+        return self._table(
+            "change",
+            Column("sequence", surrogate_key(), primary_key=True),
+            Column("at", microsecond_datetime(), nullable=False),
+            Column("action", ExactText(16), nullable=False),
+            Column("study_instance_uid", Uid(), nullable=False),
+            Column("series_instance_uid", Uid(), nullable=False),
+            Column("sop_instance_uid", Uid(), nullable=False),
+        )
+
+
+def has_column(attribute: Attribute) -> bool:
+    """Sequences live in item tables; what is the same for all needs no column."""
+    return attribute.origin is not Origin.SERVER and not attribute.items
+
+
+def attribute_column(attribute: Attribute) -> Column[Any]:
+    counted = attribute.origin is Origin.COUNTED
+    number = counted and attribute.vr == "IS"
+    return Column(
+        attribute.column,
+        column_type(attribute),
+        nullable=attribute.key_type is not KeyType.UNIQUE and not number,
+        server_default="0" if number else None,
+    )
+
+
+def _patient_parent() -> tuple[Column[Any], ...]:
+    return (
+        Column("issuer_pk", surrogate_key(), ForeignKey("dicom_issuer.pk"), nullable=False),
+        # two studies without a Patient ID never share a patient: theirs is told apart by the study
+        Column("unidentified_study_uid", Uid(), nullable=False),
+    )
+
+
+def _child(parent: str) -> tuple[Column[Any], ...]:
+    return (Column(f"{parent}_pk", surrogate_key(), ForeignKey(f"dicom_{parent}.pk"), nullable=False),)
+
+
+def _timestamps() -> tuple[Column[Any], ...]:
+    return (
+        Column("created_at", microsecond_datetime(), nullable=False),
+        Column("updated_at", microsecond_datetime(), nullable=False),
+    )
+
+
+def _size() -> Column[Any]:
+    return Column("size", BigInteger, nullable=False, server_default="0")
+
+
+def _object() -> tuple[Column[Any], ...]:
+    """Where an instance's bytes are, what they are, and who brought them."""
+    return (
+        _size(),
+        Column("location", ExactText(), nullable=False),
+        Column("digest", ExactText(64), nullable=False),  # SHA-256 of the encoded data set
+        Column("data_set_offset", BigInteger, nullable=False),
+        Column("pixel_data_offset", BigInteger),
+        Column("pixel_data_length", BigInteger),
+        Column("frame_count", Integer),
+        Column("frame_length", BigInteger),
+        Column("frame_table", binary()),
+        Column("source", ExactText(16), nullable=False),
+        Column("called_ae_title", ExactText(64)),
+        Column("calling_ae_title", ExactText(64)),
+        Column("association", ExactText(64)),
+        Column("remote_address", ExactText()),
+        Column("received_at", microsecond_datetime(), nullable=False),
+    )
+
+
+_PARENTS: dict[Level, Callable[[], tuple[Column[Any], ...]]] = {
+    Level.PATIENT: _patient_parent,
+    Level.STUDY: lambda: _child("patient"),
+    Level.SERIES: lambda: _child("study"),
+    Level.IMAGE: lambda: _child("series"),
+}
+_UNIQUE = {
+    Level.PATIENT: (("patient_id", "issuer_pk", "unidentified_study_uid"),),
+    Level.STUDY: (("study_instance_uid",),),
+    Level.SERIES: (("series_instance_uid",),),
+    Level.IMAGE: (("sop_instance_uid",), ("location",)),
+}
+_BOOKKEEPING: dict[Level, Callable[[], tuple[Column[Any], ...]]] = {
+    Level.PATIENT: _timestamps,
+    Level.STUDY: lambda: (_size(), *_timestamps()),
+    Level.SERIES: lambda: (_size(), *_timestamps()),
+    Level.IMAGE: _object,
+}
+# unique keys have their constraint; a study list is read newest first
+_COMPOSITE_INDEXED = frozenset(
+    {"patient_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid", "study_date"}
+)
+_COMPOSITE_INDEXES = {
+    Level.STUDY: (
+        ("patient_pk",),
+        ("study_date", "study_time", "pk"),
+    ),
+    Level.SERIES: (("study_pk", "series_number", "pk"),),
+    Level.IMAGE: (("series_pk", "instance_number", "pk"),),
+}
+
+
+def standard_tables() -> Tables:
+    return Tables(standard_registry())

@@ -1,0 +1,319 @@
+"""Objects as files: written and fsynced in incoming/, then renamed into objects/YYYY/MM/DD/ab/."""
+
+import errno
+import fcntl
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from mmap import PROT_READ, mmap
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Literal, Self
+
+from fileroom_storage.errors import ObjectMissing, StorageUnavailable
+
+LOG = logging.getLogger(__name__)
+
+Durability = Literal["full", "relaxed"]
+
+# Never made from what an object says of itself, so no UID can name a place outside the store.
+_KEY = re.compile(r"[0-9]{4}/[0-9]{2}/[0-9]{2}/([0-9a-f]{2})/\1[0-9a-f]{30}\.dcm", re.ASCII)
+_FOLDER_NAMES = (r"[0-9]{4}", r"[0-9]{2}", r"[0-9]{2}", r"[0-9a-f]{2}")
+
+# A writer has locked its file long before this age; where locks do not work at all, only age tells.
+_AGE_OF_UNLOCKED_LEFTOVER = 60.0
+_AGE_OF_LEFTOVER_WITHOUT_LOCKS = 24 * 3600.0
+
+_KNOWN_FOLDERS_LIMIT = 4096
+
+_WHAT_TO_DO = {
+    errno.ENOSPC: "its disk is full; free some space, then send again",
+    errno.EDQUOT: "its disk quota is used up; free some space, then send again",
+    errno.EFBIG: "the object is larger than a file may be there; raise the limit on file sizes, then send again",
+    errno.EROFS: "its disk is mounted read-only; mount it for writing, then send again",
+    errno.EACCES: "the server may not use its folder; give the server's user access to it, then send again",
+    errno.EPERM: "the server may not use its folder; give the server's user access to it, then send again",
+    errno.ENOENT: "its folder is gone; see whether its disk is mounted, then send again",
+    errno.EMFILE: "too many files are open; raise the limit on open files, then send again",
+    errno.ENFILE: "too many files are open on this machine; send again later",
+    errno.EXDEV: "incoming/ and objects/ are on different disks; keep both on one, then send again",
+}
+
+
+@contextmanager
+def _failures(root: Path) -> Iterator[None]:
+    """Turn what the operating system reports into StorageUnavailable; the path goes to the log only."""
+    try:
+        yield
+    except OSError as error:
+        LOG.error("object store %s: %s", root, error)
+        advice = _WHAT_TO_DO.get(error.errno or 0, f"{error.strerror}; see the server's log")
+        raise StorageUnavailable(f"The object store is not available: {advice}.") from error
+
+
+def _fsync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class FilesystemObjectWriter:
+    """An object being written into incoming/; its lock says that its process lives."""
+
+    def __init__(self, store: "FilesystemObjectStore", path: Path) -> None:
+        self._store = store
+        self._path = path
+        self._size = 0
+        self._buffer: mmap | None = None
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with suppress(OSError):  # some network filesystems have no locks; age decides there
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        remaining = memoryview(data).cast("B")
+        with _failures(self._store.root):
+            while remaining:
+                written = os.write(self._writing(), remaining)
+                self._size += written
+                remaining = remaining[written:]
+
+    def buffer(self) -> mmap | bytes:
+        if self._size == 0:
+            return b""  # an empty file cannot be mapped
+        if self._buffer is None or len(self._buffer) != self._size:
+            self._release_buffer()
+            with _failures(self._store.root):
+                self._buffer = mmap(self._writing(), self._size, prot=PROT_READ)
+        return self._buffer
+
+    def sync(self) -> None:
+        descriptor = self._writing()
+        if self._store.durability == "full":
+            with _failures(self._store.root):
+                os.fsync(descriptor)
+
+    def publish(self) -> str:
+        with _failures(self._store.root):
+            self._writing()
+            key = self._store.move_to_objects(self._path)
+        self._close()
+        return key
+
+    def commit(self) -> str:
+        self.sync()
+        key = self.publish()
+        try:
+            self._store.sync_folders([key])
+        except StorageUnavailable:
+            with suppress(StorageUnavailable):
+                self._store.delete(key)  # nobody will learn its key
+            raise
+        return key
+
+    def discard(self) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):  # remove_stale_temporary tries again
+                self._path.unlink(missing_ok=True)
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.discard()
+
+    def __del__(self) -> None:
+        # Without its lock the file counts as left behind, so a forgotten writer costs no space for ever.
+        if getattr(self, "_descriptor", -1) >= 0:
+            self._close()
+
+    def _writing(self) -> int:
+        if self._descriptor < 0:
+            raise ValueError("this object was already published or discarded")
+        return self._descriptor
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        self._release_buffer()
+        os.close(descriptor)
+
+    def _release_buffer(self) -> None:
+        if self._buffer is not None:
+            with suppress(BufferError):  # a parser still looks at it; it goes when the last view goes
+                self._buffer.close()
+            self._buffer = None
+
+
+class FilesystemObjectStore:
+    """An ObjectStore in a folder, which any number of processes may share."""
+
+    def __init__(self, root: Path, *, durability: Durability = "full") -> None:
+        self.root = root.absolute()
+        self.durability = durability
+        self._incoming = self.root / "incoming"
+        self._objects = self.root / "objects"
+        self._durable_folders: set[Path] = set()
+        with _failures(self.root):
+            missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
+            for folder in (self.root, self._incoming, self._objects):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if durability == "full":
+                for folder in (self.root, *(folder.parent for folder in missing)):
+                    _fsync_folder(folder)
+
+    def create(self) -> FilesystemObjectWriter:
+        # A folder that has gone is not made anew: its disk may not be mounted.
+        with _failures(self.root):
+            return FilesystemObjectWriter(self, self._incoming / f"{uuid.uuid4().hex}.part")
+
+    def open(self, key: str) -> BinaryIO:
+        return os.fdopen(self._descriptor(key), "rb")
+
+    def read_at(self, key: str, offset: int, length: int) -> bytes:
+        if offset < 0 or length < 0:
+            raise ValueError("offset and length count bytes from the start of the object")
+        descriptor = self._descriptor(key)
+        try:
+            with _failures(self.root):
+                length = max(0, min(length, os.fstat(descriptor).st_size - offset))
+                parts = []
+                while length:  # one call reads at most 2 GiB
+                    part = os.pread(descriptor, length, offset)
+                    if not part:
+                        break
+                    parts.append(part)
+                    offset += len(part)
+                    length -= len(part)
+        finally:
+            os.close(descriptor)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def size(self, key: str) -> int:
+        return self._stat(key).st_size
+
+    def modified(self, key: str) -> float:
+        return self._stat(key).st_mtime
+
+    def delete(self, key: str) -> None:
+        with _failures(self.root):
+            self._path(key).unlink(missing_ok=True)
+
+    def keys(self) -> Iterator[str]:
+        with _failures(self.root):
+            self._objects.stat()  # a disk that is away is not a store without objects
+            yield from filter(_KEY.fullmatch, self._walk(self._objects, "", _FOLDER_NAMES))
+
+    def sync_folders(self, keys: Iterable[str]) -> None:
+        folders = {self._path(key).parent for key in keys}
+        if self.durability != "full":
+            return
+        with _failures(self.root):
+            for folder in folders:
+                _fsync_folder(folder)
+            # Another process may have made a folder and not have synced its parents yet, so the first object that
+            # this process puts into a folder pays for them, whoever made it.
+            new = folders - self._durable_folders
+            for parent in {parent for folder in new for parent in self._parents(folder)}:
+                _fsync_folder(parent)
+        if len(self._durable_folders) > _KNOWN_FOLDERS_LIMIT:
+            self._durable_folders.clear()
+        self._durable_folders |= new
+
+    def writable(self) -> None:
+        with self.create() as writer:
+            writer.write(bytes(4096))
+            writer.sync()
+
+    def remove_stale_temporary(self) -> int:
+        removed = 0
+        with _failures(self.root), os.scandir(self._incoming) as entries:
+            for entry in entries:
+                if entry.name.endswith(".part") and entry.is_file(follow_symlinks=False):
+                    removed += self._remove_if_stale(Path(entry.path))
+        return removed
+
+    def move_to_objects(self, path: Path) -> str:
+        """Rename a finished file of incoming/ to its place; returns the key. For the writer only."""
+        name = uuid.uuid4().hex
+        key = f"{datetime.now(UTC):%Y/%m/%d}/{name[:2]}/{name}.dcm"
+        target = self._objects / key
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            for folder in reversed(self._parents(target)[:-1]):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            path.rename(target)
+        return key
+
+    def _parents(self, path: Path) -> list[Path]:
+        """The folders that hold `path`, from its own up to objects/."""
+        parents = list(path.parents)
+        return parents[: parents.index(self._objects) + 1]
+
+    def _path(self, key: str) -> Path:
+        if not _KEY.fullmatch(key):
+            raise ObjectMissing(
+                "The index names an object by a key that this object store never gives out; run `fileroom check`."
+            )
+        return self._objects / key
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        with _failures(self.root):
+            try:
+                yield
+            except FileNotFoundError as error:
+                self._objects.stat()  # its disk may be away as a whole
+                raise ObjectMissing("The object store has lost the object's bytes; run `fileroom check`.") from error
+
+    def _descriptor(self, key: str) -> int:
+        path = self._path(key)
+        with self._reading():
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+
+    def _stat(self, key: str) -> os.stat_result:
+        path = self._path(key)
+        with self._reading():
+            return path.stat(follow_symlinks=False)
+
+    def _walk(self, folder: Path, prefix: str, names: tuple[str, ...]) -> Iterator[str]:
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+            for name in sorted(entry.name for entry in entries):
+                if not names:
+                    yield prefix + name
+                elif re.fullmatch(names[0], name):
+                    yield from self._walk(folder / name, f"{prefix}{name}/", names[1:])
+
+    def _remove_if_stale(self, path: Path) -> bool:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return False  # published or discarded meanwhile
+        try:
+            age = time.time() - os.fstat(descriptor).st_mtime
+            if age < _AGE_OF_UNLOCKED_LEFTOVER:
+                return False  # before any lock is tried: its writer may be just about to lock it
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False  # its process lives, however slow its peer is
+            except OSError:
+                if age < _AGE_OF_LEFTOVER_WITHOUT_LOCKS:
+                    return False
+            path.unlink(missing_ok=True)
+            return True
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,66 @@
+"""Reads the index: each method is one question, on a connection of its own."""
+
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from datetime import datetime
+
+from sqlalchemy import Engine, select
+
+from ..index.engine import unavailable_errors
+from ..index.tables import Tables
+from .inventory import IndexedObject, conflict_objects, indexed_objects, last_change, unknown_locations
+from .locate import FramePlace, Locator, StoredInstance
+from .query import Query
+from .select import Answer, Finder
+
+
+class IndexReader:
+    """`server_values`: the attributes that are the same for all the server holds, by keyword."""
+
+    def __init__(self, engine: Engine, tables: Tables, server_values: Mapping[str, str]) -> None:
+        self._engine = engine
+        self._tables = tables
+        self._finder = Finder(tables, server_values)
+        self._locator = Locator(tables)
+
+    def find(self, query: Query) -> Generator[Answer, None, None]:
+        """Answers from a cursor; exhaust or close the generator. A query that cannot be put raises at once."""
+        self._finder.statement(query, self._engine.dialect)
+        return self._answers(query)
+
+    def _answers(self, query: Query) -> Generator[Answer, None, None]:
+        with unavailable_errors(), self._engine.connect() as connection:
+            yield from self._finder.find(connection, query)
+
+    def count(self, query: Query) -> int:
+        with unavailable_errors(), self._engine.connect() as connection:
+            return self._finder.count(connection, query)
+
+    def locate(self, matches: Mapping[str, str]) -> list[StoredInstance]:
+        with unavailable_errors(), self._engine.connect() as connection:
+            return self._locator.locate(connection, matches)
+
+    def frame_place(self, pk: int) -> FramePlace | None:
+        with unavailable_errors(), self._engine.connect() as connection:
+            return self._locator.frame_place(connection, pk)
+
+    def frame_entry(self, pk: int, number: int) -> bytes | None:
+        with unavailable_errors(), self._engine.connect() as connection:
+            return self._locator.frame_entry(connection, pk, number)
+
+    def objects(self) -> Iterator[IndexedObject]:
+        with unavailable_errors(), self._engine.connect() as connection:
+            yield from indexed_objects(connection, self._tables)
+            yield from conflict_objects(connection, self._tables)
+
+    def unknown_locations(self, locations: Iterable[str]) -> list[str]:
+        with unavailable_errors(), self._engine.connect() as connection:
+            return unknown_locations(connection, self._tables, locations)
+
+    def last_change(self) -> datetime | None:
+        with unavailable_errors(), self._engine.connect() as connection:
+            return last_change(connection, self._tables)
+
+    def ping(self) -> None:
+        """Raises StorageUnavailable when the index does not answer."""
+        with unavailable_errors(), self._engine.connect() as connection:
+            connection.execute(select(1))

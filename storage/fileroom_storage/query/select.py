@@ -1,0 +1,152 @@
+"""From a Query to a SELECT, and from its rows to answers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, CursorResult, Dialect, FromClause, Select, func, nulls_last, select
+
+from ..attributes import Attribute, Level, Origin
+from ..index.rows import Element, from_column, load_residue
+from ..index.tables import Tables, has_column
+from .matching import Condition, Matcher
+from .query import Query
+
+_FETCH = 500
+
+Answer = dict[str, Element]
+
+
+class Finder:
+    """Runs queries against one index. `server_values` are the attributes that are the same for all it holds."""
+
+    def __init__(self, tables: Tables, server_values: Mapping[str, str]) -> None:
+        self._tables = tables
+        self._server_values = server_values
+
+    def statement(self, query: Query, dialect: Dialect) -> tuple[Select[Any], "_Reader"]:
+        conditions = Matcher(self._tables, self._server_values, query).conditions()
+        reader = _Reader(self._tables, self._server_values, query)
+        statement = (
+            select(*reader.columns)
+            .select_from(self._source(query.level))
+            .where(*conditions)
+            .order_by(*self._order(query.level, dialect))
+        )
+        if query.limit is not None:
+            statement = statement.limit(query.limit)
+        if query.offset:
+            # MariaDB knows no OFFSET without LIMIT; SQLAlchemy writes one
+            statement = statement.offset(query.offset)
+        return statement, reader
+
+    def find(self, connection: Connection, query: Query) -> Iterator[Answer]:
+        """Streams the answers; no more than a few hundred rows are in memory at once."""
+        statement, reader = self.statement(query, connection.dialect)
+        result = connection.execution_options(stream_results=True, yield_per=_FETCH).execute(statement)
+        exhausted = False
+        try:
+            for row in result:
+                yield reader.answer(row)
+            exhausted = True
+        finally:
+            if not exhausted:
+                _abandon(connection, result)
+            result.close()
+
+    def count(self, connection: Connection, query: Query) -> int:
+        conditions = Matcher(self._tables, self._server_values, query).conditions()
+        statement = select(func.count()).select_from(self._source(query.level)).where(*conditions)
+        return connection.execute(statement).scalar_one()
+
+    def _source(self, level: Level) -> FromClause:
+        tables = self._tables
+        source: FromClause = tables.entity(level)
+        for child, parent in ((Level.IMAGE, Level.SERIES), (Level.SERIES, Level.STUDY), (Level.STUDY, Level.PATIENT)):
+            if level.rank >= child.rank:
+                below, above = tables.entity(child), tables.entity(parent)
+                source = source.join(above, below.c[f"{parent.entity}_pk"] == above.c.pk)
+        return source.join(tables.issuer, tables.patient.c.issuer_pk == tables.issuer.c.pk)
+
+    def _order(self, level: Level, dialect: Dialect) -> list[ColumnElement[Any]]:
+        tables = self._tables
+        if level is Level.PATIENT:
+            return [tables.patient.c.pk]
+        if level is Level.STUDY:
+            # the newest first; what has no date last, as SQLite and MariaDB have it
+            newest = [tables.study.c.study_date.desc(), tables.study.c.study_time.desc()]
+            if dialect.name == "postgresql":
+                newest = [nulls_last(column) for column in newest]
+            return [*newest, tables.study.c.pk.desc()]
+        order: list[ColumnElement[Any]] = [tables.series.c.study_pk, tables.series.c.series_number, tables.series.c.pk]
+        if level is Level.IMAGE:
+            order += [tables.instance.c.instance_number, tables.instance.c.pk]
+        return order
+
+
+def _abandon(connection: Connection, result: CursorResult[Any]) -> None:
+    """PyMySQL reads all that is left of a streamed result before it lets go of it: give up the connection instead."""
+    if connection.dialect.name in ("mysql", "mariadb"):
+        cursor: Any = result.cursor
+        if cursor is not None and cursor._result is not None:  # there is no public way
+            cursor._result.unbuffered_active = False  # as above
+        connection.invalidate()
+
+
+class _Reader:
+    """Knows which columns to select, and makes an answer of a row."""
+
+    def __init__(self, tables: Tables, server_values: Mapping[str, str], query: Query) -> None:
+        wanted = [
+            attribute
+            for level in query.level.up_to()
+            for attribute in tables.registry.at_level(level)
+            if query.return_keys is None or attribute.keyword in query.return_keys
+        ]
+        self.columns: list[ColumnElement[Any]] = []
+        self._constants: Answer = {}
+        self._readers: list[tuple[str, int | None, Callable[[Any], Element | None] | None, int | None]] = []
+        residues: dict[Level, int] = {}
+        for attribute in wanted:
+            if attribute.origin is Origin.SERVER:
+                value = server_values.get(attribute.keyword)
+                if value:
+                    self._constants[attribute.tag_hex] = {"vr": attribute.vr, "Value": [value]}
+                continue
+            column = None
+            if attribute.keyword == "IssuerOfPatientID":
+                column = self._select(tables.issuer.c.issuer_of_patient_id)
+            elif has_column(attribute):
+                column = self._select(tables.entity(attribute.level).c[attribute.column])
+            residue = None
+            if attribute.origin is Origin.HEADER:
+                if attribute.level not in residues:
+                    residues[attribute.level] = self._select(tables.entity(attribute.level).c.residue)
+                residue = residues[attribute.level]
+            self._readers.append((attribute.tag_hex, column, _converter(attribute), residue))
+        self._residues = tuple(residues.values())
+        if not self.columns:
+            self._select(tables.entity(query.level).c.pk)
+
+    def _select(self, column: ColumnElement[Any]) -> int:
+        # several tables have columns of one name
+        self.columns.append(column.label(f"c{len(self.columns)}"))
+        return len(self.columns) - 1
+
+    def answer(self, row: Sequence[Any]) -> Answer:
+        residues = {index: load_residue(row[index]) for index in self._residues if row[index]}
+        answer = dict(self._constants)
+        for tag_hex, column, convert, residue in self._readers:
+            if residue in residues and tag_hex in residues[residue]:
+                answer[tag_hex] = residues[residue][tag_hex]
+            elif column is not None and row[column] is not None and convert is not None:
+                element = convert(row[column])
+                if element is not None:
+                    answer[tag_hex] = element
+        return answer
+
+
+def _converter(attribute: Attribute) -> Callable[[Any], Element | None] | None:
+    return lambda value: from_column(attribute, value)
+
+
+__all__ = ["Answer", "Condition", "Finder"]

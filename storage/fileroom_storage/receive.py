@@ -1,0 +1,198 @@
+"""An object on its way in: written down, its header read, handed to the index; each byte is touched once."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from .attributes import Registry
+from .errors import UnusableObject, UnusableReason
+from .events import Event, InstanceStored
+from .index.arrival import Arrival, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
+from .index.conflicts import ConflictType
+from .index.ingest import Outcome
+from .index.writer import IndexWriter, utc_now
+from .objects import ObjectStore, ObjectWriter
+from .parse.frames import frame_layout
+from .parse.header import Header, parse_header
+from .parse.part10 import encode_file_meta, read_file_meta
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOutcome:
+    """What became of an object that was sent. `conflicts` are recorded; the object is kept all the same."""
+
+    status: Literal["stored", "already stored"]
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+    conflicts: tuple[ConflictType, ...] = ()
+
+
+class Receiver:
+    """The one way in, for C-STORE, STOW-RS and import alike."""
+
+    def __init__(
+        self,
+        objects: ObjectStore,
+        writer: IndexWriter,
+        registry: Registry,
+        notify: Callable[[Event], None],
+        *,
+        durable: bool,
+    ) -> None:
+        self._objects = objects
+        self._writer = writer
+        self._registry = registry
+        self._notify = notify
+        self._durable = durable
+
+    def begin(self) -> "IncomingObject":
+        return IncomingObject(self, self._objects.create())
+
+    def store_data_set(
+        self,
+        data_set: Buffer,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        provenance: Provenance,
+    ) -> StoreOutcome:
+        view = memoryview(data_set)
+        header = parse_header(view, transfer_syntax_uid)
+        uids = instance_uids(header)
+        if uids.sop_instance_uid != sop_instance_uid:
+            raise UnusableObject(
+                UnusableReason.SOP_INSTANCE_MISMATCH,
+                "SOP Instance UID differs between the request and the data set; send the one that is in the data set",
+            )
+        if uids.sop_class_uid != sop_class_uid:
+            raise UnusableObject(
+                UnusableReason.SOP_CLASS_MISMATCH,
+                "SOP Class UID differs between the request and the data set; send the one that is in the data set",
+            )
+        with self._objects.create() as writer:
+            return self._write(writer, view, header, uids, transfer_syntax_uid, provenance)
+
+    def _write(
+        self,
+        writer: ObjectWriter,
+        data_set: memoryview,
+        header: Header,
+        uids: InstanceUids,
+        transfer_syntax_uid: str,
+        provenance: Provenance,
+    ) -> StoreOutcome:
+        """Writes a bare data set as a Part 10 file and stores it."""
+        meta = encode_file_meta(
+            sop_class_uid=uids.sop_class_uid,
+            sop_instance_uid=uids.sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            source_application_entity_title=provenance.calling_ae_title,
+        )
+        writer.write(meta)
+        writer.write(data_set)
+        return self.publish(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance)
+
+    def publish(
+        self,
+        writer: ObjectWriter,
+        data_set: memoryview,
+        header: Header,
+        uids: InstanceUids,
+        transfer_syntax_uid: str,
+        data_set_offset: int,
+        provenance: Provenance,
+    ) -> StoreOutcome:
+        """Makes the written object durable and visible, then the index (DESIGN §3.1)."""
+        # offsets into what was inflated lead nowhere in the file; such frames are found when they are asked for
+        layout = None if header.is_deflated else frame_layout(data_set, header)
+        digest = hashlib.sha256(data_set).hexdigest()
+        if self._durable:
+            writer.sync()
+        size = writer.size
+        stored = StoredObject(writer.publish(), size, digest, transfer_syntax_uid, data_set_offset, layout)
+        return self.submit(arrival_of(header, uids, stored, provenance, utc_now(), self._registry))
+
+    def submit(self, arrival: Arrival) -> StoreOutcome:
+        outcome = self._writer.submit(arrival)
+        if outcome.stored:
+            self._notify(
+                InstanceStored(
+                    outcome.study_instance_uid,
+                    outcome.series_instance_uid,
+                    arrival.sop_instance_uid,
+                    arrival.sop_class_uid,
+                )
+            )
+        return _store_outcome(arrival, outcome)
+
+    def rewrite(
+        self, data_set: memoryview, transfer_syntax_uid: str, provenance: Provenance, study: str | None
+    ) -> StoreOutcome:
+        """Stores a data set that came without its file meta information."""
+        header = parse_header(data_set, transfer_syntax_uid)
+        uids = checked_uids(header, study)
+        with self._objects.create() as writer:
+            return self._write(writer, data_set, header, uids, transfer_syntax_uid, provenance)
+
+
+class IncomingObject:
+    """A Part 10 stream being received; write it, then store or discard it."""
+
+    def __init__(self, receiver: Receiver, writer: ObjectWriter) -> None:
+        self._receiver = receiver
+        self._writer = writer
+
+    @property
+    def size(self) -> int:
+        return self._writer.size
+
+    def write(self, chunk: Buffer) -> None:
+        self._writer.write(chunk)
+
+    def discard(self) -> None:
+        self._writer.discard()
+
+    def store(self, provenance: Provenance, *, study_instance_uid: str | None = None) -> StoreOutcome:
+        """Returns once the object is durable and indexed.
+
+        `study_instance_uid` is the study it has to belong to, where the sender named one. Raises UnusableObject,
+        StorageUnavailable; the object is forgotten then.
+        """
+        with self._writer as writer:
+            buffer = memoryview(writer.buffer())
+            meta = read_file_meta(buffer)
+            data_set = buffer[meta.data_set_offset :]
+            if not meta.has_preamble:
+                return self._receiver.rewrite(data_set, meta.transfer_syntax_uid, provenance, study_instance_uid)
+            header = parse_header(data_set, meta.transfer_syntax_uid)
+            uids = checked_uids(header, study_instance_uid)
+            return self._receiver.publish(
+                writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance
+            )
+
+
+def checked_uids(header: Header, study_instance_uid: str | None) -> InstanceUids:
+    uids = instance_uids(header)
+    if study_instance_uid is not None and uids.study_instance_uid != study_instance_uid:
+        raise UnusableObject(
+            UnusableReason.STUDY_MISMATCH, "the object belongs to another study than the one it was sent to"
+        )
+    return uids
+
+
+def _store_outcome(arrival: Arrival, outcome: Outcome) -> StoreOutcome:
+    kept = outcome.stored or ConflictType.CONTENT in outcome.conflicts
+    return StoreOutcome(
+        status="stored" if kept else "already stored",
+        sop_class_uid=arrival.sop_class_uid,
+        sop_instance_uid=arrival.sop_instance_uid,
+        study_instance_uid=outcome.study_instance_uid,
+        series_instance_uid=outcome.series_instance_uid,
+        conflicts=tuple(outcome.conflicts),
+    )

@@ -1,0 +1,285 @@
+"""The facade of the index and the object store: what the DIMSE and DICOMweb services call."""
+
+import logging
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Literal, Self
+
+from .attributes import standard_registry
+from .consistency import Checker, Finding, FindingKind
+from .errors import InstanceNotFound, SchemaNotCurrent, StorageError, StorageUnavailable
+from .events import Event, InstanceDeleted
+from .index import schema
+from .index.arrival import Provenance
+from .index.conflicts import ConflictState, ConflictType
+from .index.engine import ConnectionPool, create_engine, unavailable_errors
+from .index.import_jobs import ImportedFile, ImportJobs, ImportOutcome, ImportState, file_digest
+from .index.maintenance import Maintenance
+from .index.resolution import Conflict, Resolution
+from .index.tables import standard_tables
+from .index.writer import IndexWriter
+from .objects import FilesystemObjectStore
+from .parse.header import Header
+from .query import Answer, Query
+from .query.locate import StoredInstance
+from .query.reader import IndexReader
+from .receive import Buffer, IncomingObject, Receiver, StoreOutcome
+from .retrieve import Retriever
+
+_log = logging.getLogger(__name__)
+
+# an object without a row is an orphan only when it is older than any store can take
+_ORPHAN_SECONDS = 600.0
+
+Observer = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSettings:
+    """Where the data live. `database` is a SQLAlchemy URL; None puts SQLite beside the objects in `data`."""
+
+    data: Path
+    database: str | None = None
+    durability: Literal["full", "relaxed"] = "full"
+    retrieve_ae_title: str = "FILEROOM"
+    pool: ConnectionPool = field(default_factory=ConnectionPool)
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data / 'index.sqlite'}"
+
+
+class Storage:
+    """One index and one object store. Any number of processes may open the same; each opens its own after a fork."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self.settings = settings
+        registry, self._tables = standard_registry(), standard_tables()
+        self._engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)
+        self._objects = FilesystemObjectStore(settings.data)
+        self._observers: list[Observer] = []
+        self._writer = IndexWriter(self._engine, self._tables, self._objects)
+        self._receiver = Receiver(
+            self._objects, self._writer, registry, self._notify, durable=settings.durability == "full"
+        )
+        # PS3.4 C.4.1.1.3.2: all that is here can be had at once
+        server_values = {"InstanceAvailability": "ONLINE", "RetrieveAETitle": settings.retrieve_ae_title}
+        self._reader = IndexReader(self._engine, self._tables, server_values)
+        self._retriever = Retriever(self._objects)
+        self._maintenance = Maintenance(self._engine, self._tables)
+        self._checker = Checker(
+            self._objects, self._reader, self._maintenance, self._receiver, registry, _ORPHAN_SECONDS
+        )
+
+    @classmethod
+    def open(cls, settings: StorageSettings) -> Self:
+        return cls(settings)
+
+    def close(self) -> None:
+        """Commits what has been accepted, then lets go of the database."""
+        self._writer.close()
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def import_jobs(self) -> ImportJobs:
+        """The record of imports: what is done of each, so that it can go on."""
+        return ImportJobs(self._engine, self._tables)
+
+    def observe(self, observer: Observer) -> None:
+        """Calls `observer` after every change that has become durable, in the thread that made it."""
+        self._observers.append(observer)
+
+    # -- schema and readiness ------------------------------------------------------------------------------
+
+    def create_schema_if_empty(self) -> None:
+        with unavailable_errors():
+            schema.create_if_empty(self._engine)
+
+    def upgrade_schema(self) -> None:
+        with unavailable_errors():
+            schema.upgrade(self._engine)
+
+    def schema_revision(self) -> str | None:
+        """The revision the index is at; None for a database without an index."""
+        with unavailable_errors():
+            return schema.current_revision(self._engine)
+
+    @staticmethod
+    def newest_schema_revision() -> str:
+        return schema.head_revision()
+
+    def schema_current(self) -> bool:
+        try:
+            with unavailable_errors():
+                schema.check_current(self._engine)
+        except SchemaNotCurrent:
+            return False
+        return True
+
+    def check_ready(self) -> None:
+        """Raises StorageUnavailable or SchemaNotCurrent when an object could not be stored now."""
+        with unavailable_errors():
+            schema.check_current(self._engine)
+        self._objects.writable()
+
+    # -- receive -------------------------------------------------------------------------------------------
+
+    def store_data_set(
+        self,
+        data_set: Buffer,
+        *,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        provenance: Provenance,
+    ) -> StoreOutcome:
+        """Stores an encoded data set without preamble and file meta information, as C-STORE brings it.
+
+        Returns once it is durable. Raises UnusableObject, StorageUnavailable.
+        """
+        return self._receiver.store_data_set(
+            data_set,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            provenance=provenance,
+        )
+
+    def receive(self) -> IncomingObject:
+        """Begins to receive a Part 10 stream."""
+        return self._receiver.begin()
+
+    # -- find ----------------------------------------------------------------------------------------------
+
+    def find(self, query: Query) -> Generator[Answer, None, None]:
+        """Answers as DICOM JSON elements by tag, from a cursor: exhaust or close it. Raises InvalidQuery at once."""
+        return self._reader.find(query)
+
+    def count(self, query: Query) -> int:
+        return self._reader.count(query)
+
+    # -- retrieve ------------------------------------------------------------------------------------------
+
+    def locate(self, matches: Mapping[str, str]) -> Iterator[StoredInstance]:
+        """The instances under these unique keys, by study, series and instance number."""
+        return iter(self._reader.locate(matches))
+
+    def open_object(self, instance: StoredInstance) -> BinaryIO:
+        """The object as a Part 10 file, to be closed by the caller. Raises ObjectMissing."""
+        return self._retriever.open_object(instance)
+
+    def read_data_set(self, instance: StoredInstance) -> bytes:
+        """The encoded data set without preamble and file meta information, as it was received."""
+        return self._retriever.read_data_set(instance)
+
+    def header(self, instance: StoredInstance) -> Header:
+        return self._retriever.header(instance)
+
+    def bulk_data(self, instance: StoredInstance, path: str) -> bytes:
+        """The value at a path that `Header.dicom_json` gave out. Raises InstanceNotFound."""
+        return self._retriever.bulk_data(instance, path)
+
+    def frame(self, instance: StoredInstance, number: int) -> bytes:
+        """One frame as it is encoded, counted from 1. Raises FrameOutOfRange."""
+        return next(self.frames(instance, [number]))
+
+    def frames(self, instance: StoredInstance, numbers: Iterable[int]) -> Iterator[bytes]:
+        place = self._reader.frame_place(instance.pk)
+        return self._retriever.frames(
+            instance, numbers, place, lambda number: self._reader.frame_entry(instance.pk, number)
+        )
+
+    # -- delete --------------------------------------------------------------------------------------------
+
+    def delete(self, matches: Mapping[str, str]) -> int:
+        """Deletes the instances under these unique keys, index first; returns how many."""
+        instances = list(self.locate(matches))
+        self._remove_objects(self._maintenance.remove(instance.pk for instance in instances))
+        for instance in instances:
+            self._notify(
+                InstanceDeleted(instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
+            )
+        return len(instances)
+
+    # -- conflicts -----------------------------------------------------------------------------------------
+
+    def conflicts(self, state: ConflictState | None = ConflictState.OPEN) -> Iterator[Conflict]:
+        return self._maintenance.conflicts(state)
+
+    def conflict(self, pk: int) -> Conflict:
+        """Raises InstanceNotFound."""
+        return self._maintenance.conflict(pk)
+
+    def resolve_conflict(self, pk: int, resolution: Resolution) -> None:
+        """KEEP leaves the index as it is, ACCEPT takes over what the object says. Raises InstanceNotFound."""
+        conflict = self.conflict(pk)
+        arrival = None
+        if resolution is Resolution.ACCEPT:
+            location = conflict.location
+            if location is None:
+                instance = next(self.locate({"SOPInstanceUID": conflict.sop_instance_uid}), None)
+                location = instance.location if instance else None
+            if location is None:
+                raise InstanceNotFound("the object that brought the conflict is gone; resolve with `keep`")
+            arrival = self._checker.arrival(location)
+        self._remove_objects(self._maintenance.resolve(pk, resolution, arrival))
+
+    # -- consistency ---------------------------------------------------------------------------------------
+
+    def check(
+        self, *, repair: bool = False, verify: bool = False, progress: Callable[[int], None] | None = None
+    ) -> Iterator[Finding]:
+        """Holds the index against the object store, both ways; `verify` reads every byte."""
+        return self._checker.check(repair=repair, verify=verify, progress=progress)
+
+    def adopt_orphans(self) -> int:
+        """Indexes what a crash left without a row; to be called once after a start."""
+        self._objects.remove_stale_temporary()
+        return self._checker.adopt_recent()
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _notify(self, event: Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:  # noqa: BLE001  # an observer must not turn a durable store into a failure
+                _log.exception("an observer failed on %s", type(event).__name__)
+
+    def _remove_objects(self, locations: Iterable[str]) -> None:
+        for location in locations:
+            try:
+                self._objects.delete(location)
+            except StorageUnavailable as error:
+                _log.warning("%s could not be deleted, `fileroom check` will find it: %s", location, error)
+
+
+__all__ = [
+    "Conflict",
+    "ConflictState",
+    "ConflictType",
+    "ConnectionPool",
+    "Finding",
+    "FindingKind",
+    "ImportJobs",
+    "ImportOutcome",
+    "ImportState",
+    "ImportedFile",
+    "Provenance",
+    "Query",
+    "Resolution",
+    "Storage",
+    "StorageError",
+    "StorageSettings",
+    "StoreOutcome",
+    "StoredInstance",
+    "file_digest",
+]

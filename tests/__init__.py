@@ -1,0 +1,1 @@
+"""Tests of fileroom; the folders mirror those of the packages."""

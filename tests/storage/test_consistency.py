@@ -1,0 +1,120 @@
+"""Index and object store, held against each other and brought together again."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from fileroom_storage.attributes import Level
+from fileroom_storage.storage import FindingKind, Query, Resolution, Storage
+from tests.made import made, part10, uid
+from tests.storage.stored import exact_counts, store
+
+HOUR = 3600.0
+
+
+def only_object(storage: Storage) -> Path:
+    [path] = objects(storage)
+    return path
+
+
+def objects(storage: Storage) -> list[Path]:
+    return sorted((storage.settings.data / "objects").rglob("*.dcm"))
+
+
+def orphan(storage: Storage, data: bytes, *, age: float = HOUR) -> Path:
+    """A published file without a row, as a crash before the commit leaves it."""
+    store(storage, made(SOPInstanceUID=uid(8, 8, 8), StudyInstanceUID=uid(8), SeriesInstanceUID=uid(8, 8)))
+    [instance] = storage.locate({"StudyInstanceUID": uid(8)})
+    path = storage.settings.data / "objects" / instance.location
+    twin = path.with_name(path.name[:2] + "0" * 29 + "a.dcm")
+    storage.delete({"StudyInstanceUID": uid(8)})
+    twin.parent.mkdir(parents=True, exist_ok=True)
+    twin.write_bytes(data)
+    os.utime(twin, (time.time() - age, time.time() - age))
+    return twin
+
+
+def test_nothing_is_wrong_with_what_was_stored(storage: Storage) -> None:
+    store(storage, made())
+    assert list(storage.check(verify=True)) == []
+
+
+def test_an_orphan_is_found_and_adopted(storage: Storage) -> None:
+    path = orphan(storage, part10(made()))
+    [finding] = storage.check()
+    assert (finding.kind, finding.repair) == (FindingKind.ORPHAN, None)
+    assert path.name in finding.location
+    [repaired] = storage.check(repair=True)
+    assert repaired.repair == "adopted"
+    assert list(storage.check(verify=True)) == []
+    assert storage.count(Query(Level.IMAGE, {"SOPInstanceUID": uid(1, 1, 1)})) == 1
+
+
+def test_an_orphan_is_adopted_at_start(storage: Storage) -> None:
+    orphan(storage, part10(made()))
+    assert storage.adopt_orphans() == 1
+    assert storage.adopt_orphans() == 0
+    assert list(storage.check(verify=True)) == []
+
+
+def test_an_orphan_of_what_is_stored_already_goes(storage: Storage) -> None:
+    path = orphan(storage, part10(made()))
+    store(storage, made())
+    [repaired] = storage.check(repair=True)
+    assert str(repaired.repair).startswith("removed")
+    assert not path.exists()
+    assert list(storage.check(verify=True)) == []
+
+
+def test_an_object_just_written_is_no_orphan_yet(storage: Storage) -> None:
+    orphan(storage, part10(made()), age=1)
+    assert list(storage.check()) == []
+
+
+def test_an_orphan_that_cannot_be_read_stays(storage: Storage) -> None:
+    path = orphan(storage, b"not DICOM")
+    [repaired] = storage.check(repair=True)
+    assert str(repaired.repair).startswith("left as it is")
+    assert path.exists()
+
+
+def test_a_row_whose_object_is_gone_is_found_and_removed(storage: Storage) -> None:
+    store(storage, made())
+    store(storage, made(SOPInstanceUID=uid(1, 1, 2)))
+    objects(storage)[0].unlink()
+    [finding] = storage.check()
+    assert finding.kind is FindingKind.MISSING
+    [repaired] = storage.check(repair=True)
+    assert repaired.repair == "row removed"
+    assert list(storage.check(verify=True)) == []
+    assert storage.count(Query(Level.IMAGE)) == 1
+    assert exact_counts(storage)
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [(lambda data: data[:-1], FindingKind.WRONG_SIZE), (lambda data: data[:-1] + b"!", FindingKind.WRONG_DIGEST)],
+)
+def test_damage_is_found_and_left_for_a_person(sqlite_storage: Storage, damage: object, kind: FindingKind) -> None:
+    store(sqlite_storage, made())
+    path = only_object(sqlite_storage)
+    path.chmod(0o600)
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]  # a function of bytes
+    [finding] = sqlite_storage.check(verify=True, repair=True)
+    assert finding.kind is kind
+    assert str(finding.repair).startswith("left as it is")
+    assert finding.sop_instance_uid == uid(1, 1, 1)
+
+
+def test_a_conflicts_own_copy_is_no_orphan(storage: Storage) -> None:
+    store(storage, made(InstanceNumber="1"))
+    store(storage, made(InstanceNumber="2"))
+    for path in objects(storage):
+        os.utime(path, (time.time() - HOUR, time.time() - HOUR))
+    assert list(storage.check(verify=True)) == []
+    [conflict] = storage.conflicts()
+    storage.resolve_conflict(conflict.pk, Resolution.KEEP)
+    assert len(objects(storage)) == 1
+    assert list(storage.check(verify=True)) == []

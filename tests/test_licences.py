@@ -1,0 +1,47 @@
+"""Whoever installs fileroom installs permissively licensed software only."""
+
+import re
+from importlib.metadata import Distribution, distribution
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PERMISSIVE = re.compile(r"MIT|BSD|Apache|ISC|PSF|Zlib|CC0|HPND|Unlicense|Python Software Foundation", re.IGNORECASE)
+COPYLEFT = re.compile(r"GPL|MPL|Mozilla|EUPL|EPL|CDDL|SSPL", re.IGNORECASE)
+
+
+def licences(of: Distribution) -> list[str]:
+    """The licences that all hold at once, as the distribution's metadata tell them."""
+    told = of.metadata.get_all
+    if expression := told("License-Expression"):
+        return re.split(r" AND (?![^(]*\))", expression[0])
+    classifiers = [name.rpartition(":: ")[2] for name in told("Classifier") or [] if "License ::" in name]
+    return classifiers or [(told("License") or ["none given"])[0].partition("\n")[0]]
+
+
+def required() -> dict[str, Distribution]:
+    """Every distribution that fileroom needs without an extra, directly or not."""
+    found: dict[str, Distribution] = {}
+    waiting = [("fileroom", frozenset[str]())]
+    while waiting:
+        name, extras = waiting.pop()
+        if name in found and not extras:
+            continue
+        found[name] = distribution(name)
+        for text in found[name].requires or []:
+            requirement = Requirement(text)
+            wanted = requirement.marker is None or any(
+                requirement.marker.evaluate({"extra": extra}) for extra in (extras or {""})
+            )
+            if wanted:
+                waiting.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
+    return found
+
+
+def test_required_dependencies_are_permissively_licensed() -> None:
+    found = required()
+    assert {"fileroom", "pydicom", "flask", "sqlalchemy", "werkzeug"} <= set(found)
+    for name, of in found.items():
+        for licence in licences(of):
+            assert PERMISSIVE.search(licence), f"{name}: {licence}"
+            assert not COPYLEFT.search(licence), f"{name}: {licence}"
