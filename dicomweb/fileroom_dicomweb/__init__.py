@@ -1,0 +1,8 @@
+"""DICOMweb for fileroom in Flask: QIDO-RS, WADO-RS and STOW-RS over fileroom_storage."""
+
+from .app import create_app
+from .blueprint import dicomweb_blueprint
+from .health import Readiness, health_blueprint
+from .settings import DicomwebSettings
+
+__all__ = ["DicomwebSettings", "Readiness", "create_app", "dicomweb_blueprint", "health_blueprint"]

@@ -1,0 +1,100 @@
+"""The origin server of PS3.18: storage and settings, and the addresses that its answers name."""
+
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from flask import request, url_for
+
+from fileroom_storage.errors import InstanceNotFound
+from fileroom_storage.storage import Storage, StoredInstance
+
+from .media_types import Offer, accept_ranges, choose
+from .problem import Problem, not_acceptable
+from .settings import DicomwebSettings
+
+# PS3.5 9.1 allows digits and dots; storage keeps devices' letters too, but nothing that could be a path
+_UID = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A study, a series of it, or an instance of that, as the path of a URL names it."""
+
+    study_instance_uid: str | None = None
+    series_instance_uid: str | None = None
+    sop_instance_uid: str | None = None
+
+    @property
+    def unique_keys(self) -> dict[str, str]:
+        keys = {
+            "StudyInstanceUID": self.study_instance_uid,
+            "SeriesInstanceUID": self.series_instance_uid,
+            "SOPInstanceUID": self.sop_instance_uid,
+        }
+        return {keyword: uid for keyword, uid in keys.items() if uid is not None}
+
+    def check(self) -> None:
+        """Raises Problem for what can be no UID."""
+        for keyword, uid in self.unique_keys.items():
+            if not _UID.fullmatch(uid):
+                raise Problem(
+                    HTTPStatus.BAD_REQUEST,
+                    f"{keyword} in the path is no UID: 1 to 64 characters, digits parted by dots (PS3.5 9.1).",
+                )
+
+    @property
+    def path(self) -> str:
+        steps = zip(("studies", "series", "instances"), self.unique_keys.values(), strict=False)
+        return "".join(f"/{name}/{uid}" for name, uid in steps)
+
+
+def resource_of(instance: StoredInstance) -> Resource:
+    return Resource(instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
+
+
+@dataclass(frozen=True, slots=True)
+class OriginServer:
+    """What every transaction needs."""
+
+    storage: Storage
+    settings: DicomwebSettings
+
+    def root_url(self) -> str:
+        """The absolute URL of the DICOMweb root as this request's client sees it, without a slash at its end."""
+        root = url_for(f"{request.blueprint}.search_for_studies").removesuffix("/studies")
+        if self.settings.base_url is None:
+            return server_url() + root
+        return self.settings.base_url.rstrip("/") + root.removeprefix(request.root_path)
+
+    def locate(self, resource: Resource) -> list[StoredInstance]:
+        """The instances of a resource, at least one. Raises Problem, InstanceNotFound."""
+        resource.check()
+        instances = list(self.storage.locate(resource.unique_keys))
+        if not instances:
+            raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
+        return instances
+
+
+def server_url() -> str:
+    """Scheme and host as the client sees them, without a slash at the end. Raises Problem."""
+    if not request.host:
+        raise Problem(HTTPStatus.BAD_REQUEST, "The Host header names no host.")
+    url = request.host_url.rstrip("/")
+    environ = request.environ
+    name, port = environ.get("SERVER_NAME", ""), environ.get("SERVER_PORT", "")
+    forwarded = "HTTP_FORWARDED" in environ or "HTTP_X_FORWARDED_HOST" in environ
+    own_names = {name, "localhost"} if name in ("127.0.0.1", "::1") else {name}
+    if request.host in own_names and not forwarded and port.isdigit() and port not in ("0", "80", "443"):
+        # dicomweb-client leaves the port out of its Host header; nobody but us has our own address for a name
+        return f"{url}:{port}"
+    return url
+
+
+def negotiate(*offers: Offer, listed: tuple[Offer, ...] | None = None) -> Offer:
+    """The offer that the client likes best. Raises Problem, with what is `listed`, where it takes none."""
+    query_string = request.query_string.decode("latin-1")
+    offer = choose(accept_ranges(request.headers.get("Accept"), query_string), offers)
+    if offer is None:
+        raise not_acceptable(listed or offers)
+    return offer

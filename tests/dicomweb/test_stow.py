@@ -1,0 +1,252 @@
+"""STOW-RS: what is stored, what is refused and with which reason, and what broken requests leave behind."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from pydicom import Dataset
+from pydicom.uid import generate_uid
+
+from fileroom_dicomweb import DicomwebSettings, create_app
+from fileroom_storage.errors import StorageUnavailable
+from fileroom_storage.receive import IncomingObject
+from fileroom_storage.storage import Storage
+from tests.dicomweb.conftest import Store
+from tests.dicomweb.objects import data_set, json_of, multipart, part10
+
+STUDIES = "/dicom-web/studies"
+
+
+def stored(storage: Storage, *uids: str) -> list[str]:
+    return [instance.sop_instance_uid for instance in storage.locate({"SOPInstanceUID": "\\".join(uids)})]
+
+
+def object_count(storage: Storage, tmp_path: Path) -> int:
+    return sum(1 for _ in (tmp_path / "data").rglob("*.dcm"))
+
+
+def test_the_response_names_every_object(client: FlaskClient, store: Store, storage: Storage) -> None:
+    study = generate_uid()
+    objects = [data_set(StudyInstanceUID=study) for _ in range(3)]
+    answer = store(*(part10(ds) for ds in objects))
+    assert answer.status_code == 200
+    assert answer.content_type == "application/dicom+json"
+    response = Dataset.from_json(answer.text)
+    assert response.RetrieveURL == f"http://localhost/dicom-web/studies/{study}"
+    assert "FailedSOPSequence" not in response
+    for ds, item in zip(objects, response.ReferencedSOPSequence, strict=True):
+        assert item.ReferencedSOPInstanceUID == ds.SOPInstanceUID
+        assert item.ReferencedSOPClassUID == ds.SOPClassUID
+        assert "WarningReason" not in item
+        assert client.get(item.RetrieveURL).status_code == 200
+    assert len(stored(storage, *(ds.SOPInstanceUID for ds in objects))) == 3
+
+
+def test_two_studies_have_no_common_url(store: Store) -> None:
+    response = json_of(store(part10(), part10()))
+    assert response["00081190"] == {"vr": "UR"}
+
+
+def test_sending_again_is_no_failure(store: Store) -> None:
+    content = part10()
+    assert store(content).status_code == 200
+    assert store(content).status_code == 200
+
+
+def test_the_sender_is_recorded(store: Store, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    store_object = IncomingObject.store
+
+    def spy(self: IncomingObject, provenance: Any, **options: Any) -> Any:
+        seen.append(provenance)
+        return store_object(self, provenance, **options)
+
+    monkeypatch.setattr(IncomingObject, "store", spy)
+    store(part10(), environ_overrides={"REMOTE_ADDR": "192.0.2.9"})
+    assert [(one.source, one.remote_address) for one in seen] == [("STOW-RS", "192.0.2.9")]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        'multipart/related; type="application/dicom"; boundary="a-boundary"',
+        "multipart/related; type=application/dicom; boundary=a-boundary",
+        "multipart/related;boundary=a-boundary",
+        'Multipart/Related; Boundary="a-boundary"; Type="application/DICOM"; start="<1>"',
+    ],
+)
+@pytest.mark.parametrize("part_type", ["application/dicom", "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"])
+def test_content_types_in_the_wild(client: FlaskClient, content_type: str, part_type: str) -> None:
+    body = multipart(part10(), content_type=part_type)
+    assert client.post(STUDIES, data=body, content_type=content_type).status_code == 200
+
+
+def test_parts_without_a_content_type(client: FlaskClient) -> None:
+    body = b"--a-boundary\r\n\r\n" + part10() + b"\r\n--a-boundary--"
+    assert client.post(STUDIES, data=body, content_type="multipart/related; boundary=a-boundary").status_code == 200
+
+
+def test_one_object_without_multipart(client: FlaskClient, storage: Storage) -> None:
+    ds = data_set()
+    answer = client.post(STUDIES, data=part10(ds), content_type="application/dicom")
+    assert answer.status_code == 200
+    assert stored(storage, ds.SOPInstanceUID) == [ds.SOPInstanceUID]
+
+
+def test_to_a_study(client: FlaskClient, store: Store, storage: Storage) -> None:
+    study = generate_uid()
+    mine, foreign = data_set(StudyInstanceUID=study), data_set()
+    answer = store(part10(mine), part10(foreign), path=f"{STUDIES}/{study}")
+    assert answer.status_code == 202
+    response = Dataset.from_json(answer.text)
+    assert [item.ReferencedSOPInstanceUID for item in response.ReferencedSOPSequence] == [mine.SOPInstanceUID]
+    (failed,) = response.FailedSOPSequence
+    assert (failed.ReferencedSOPInstanceUID, failed.FailureReason) == (foreign.SOPInstanceUID, 0xA900)
+    assert failed.ReferencedSOPClassUID == foreign.SOPClassUID
+    assert stored(storage, mine.SOPInstanceUID, foreign.SOPInstanceUID) == [mine.SOPInstanceUID]
+
+
+def test_some_fail(store: Store, storage: Storage, tmp_path: Path) -> None:
+    good, without_study = data_set(), data_set(StudyInstanceUID=None)
+    answer = store(part10(without_study), b"not DICOM at all", part10(good), part10()[:-60], b"")
+    assert answer.status_code == 202
+    response = Dataset.from_json(answer.text)
+    assert [item.ReferencedSOPInstanceUID for item in response.ReferencedSOPSequence] == [good.SOPInstanceUID]
+    failed, truncated = response.FailedSOPSequence
+    assert (failed.ReferencedSOPInstanceUID, failed.FailureReason) == (without_study.SOPInstanceUID, 0xC000)
+    assert truncated.FailureReason == 0xC000
+    assert [item.FailureReason for item in response.OtherFailuresSequence] == [0xC000, 0xC000]
+    assert all(item[0x00000902].value for item in response.OtherFailuresSequence)
+    assert object_count(storage, tmp_path) == 1
+
+
+def test_all_fail(store: Store, storage: Storage, tmp_path: Path) -> None:
+    answer = store(b"not DICOM", part10(SOPInstanceUID="1.22.333").replace(b"1.22.333", b"../../.."))
+    assert answer.status_code == 409
+    assert answer.content_type == "application/dicom+json"
+    assert "00081199" not in json_of(answer)
+    assert object_count(storage, tmp_path) == 0
+
+
+def test_a_part_of_another_type_fails(client: FlaskClient) -> None:
+    body = multipart(part10(), content_type="application/dicom+json")
+    answer = client.post(STUDIES, data=body, content_type="multipart/related; boundary=a-boundary")
+    assert answer.status_code == 409
+    assert json_of(answer)["0008119A"]["Value"][0]["00081197"]["Value"] == [0xC000]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "application/json",
+        "application/octet-stream",
+        "multipart/form-data; boundary=a-boundary",
+        'multipart/related; type="application/dicom+json"; boundary=a-boundary',
+        'multipart/related; type="application/dicom+xml"; boundary=a-boundary',
+    ],
+)
+def test_unsupported_types(client: FlaskClient, content_type: str | None) -> None:
+    answer = client.post(STUDIES, data=multipart(part10()), content_type=content_type)
+    assert answer.status_code == 415
+    assert answer.content_type == "application/problem+json"
+    assert "multipart/related" in json_of(answer)["detail"]
+
+
+def test_a_compressed_body_is_unsupported(client: FlaskClient) -> None:
+    answer = client.post(STUDIES, data=b"x", content_type="application/dicom", headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "multipart/related; boundary=a-boundary"),
+        (b"--a-boundary--\r\n", "multipart/related; boundary=a-boundary"),
+        (multipart(b"x"), "multipart/related; type=application/dicom"),
+        (multipart(b"x"), "multipart/related; boundary=another"),
+        (multipart(b"x"), f"multipart/related; boundary={'x' * 500}"),
+        (multipart(b"x"), 'multipart/related; boundary=""'),
+    ],
+)
+def test_broken_multipart(client: FlaskClient, body: bytes, content_type: str) -> None:
+    answer = client.post(STUDIES, data=body, content_type=content_type)
+    assert answer.status_code == 400
+    assert answer.content_type == "application/problem+json"
+
+
+def test_a_body_that_breaks_off_keeps_only_what_was_whole(
+    client: FlaskClient, storage: Storage, tmp_path: Path
+) -> None:
+    whole, cut = data_set(), data_set()
+    body = multipart(part10(whole), part10(cut))[:-40]
+    answer = client.post(STUDIES, data=body, content_type="multipart/related; boundary=a-boundary")
+    assert answer.status_code == 400
+    assert json_of(answer)["stored"] == [whole.SOPInstanceUID]
+    assert stored(storage, whole.SOPInstanceUID, cut.SOPInstanceUID) == [whole.SOPInstanceUID]
+    assert object_count(storage, tmp_path) == 1
+    assert not [path for path in (tmp_path / "data" / "objects").rglob("*") if path.is_file() and path.suffix != ".dcm"]
+
+
+def test_a_body_that_is_too_large(storage: Storage) -> None:
+    client = create_app(storage, DicomwebSettings(maximum_body_size=1000)).test_client()
+    answer = client.post(STUDIES, data=bytes(1001), content_type="application/dicom")
+    assert answer.status_code == 413
+    assert answer.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("study", ["1.2.x/..", "..%2f..%2fetc", "1" * 65, "1..2*", "%20", "1.2%00", "1\\2"])
+def test_impossible_studies(store: Store, study: str) -> None:
+    assert store(part10(), path=f"{STUDIES}/{study}").status_code in (400, 404, 405)
+
+
+def test_unavailable_storage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+
+    def unavailable(*_: Any, **__: Any) -> Any:
+        tried.append(1)
+        raise StorageUnavailable("the disk is full; try again later")
+
+    monkeypatch.setattr(IncomingObject, "store", unavailable)
+    one, two = data_set(), data_set()
+    answer = store(part10(one), part10(two))
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    failed = Dataset.from_json(answer.text).FailedSOPSequence
+    assert [item.ReferencedSOPInstanceUID for item in failed] == [one.SOPInstanceUID, two.SOPInstanceUID]
+    assert {item.FailureReason for item in failed} == {0xA700}
+    assert len(tried) == 1
+
+
+def test_a_surprise_hurts_one_object_only(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store_object = IncomingObject.store
+    surprises = iter([ValueError("Doe^Jane"), None])
+
+    def surprising(self: IncomingObject, *arguments: Any, **options: Any) -> Any:
+        if (error := next(surprises)) is not None:
+            raise error
+        return store_object(self, *arguments, **options)
+
+    monkeypatch.setattr(IncomingObject, "store", surprising)
+    bad, good = data_set(), data_set()
+    answer = store(part10(bad), part10(good))
+    assert answer.status_code == 202
+    response = Dataset.from_json(answer.text)
+    assert [item.FailureReason for item in response.FailedSOPSequence] == [0x0110]
+    assert [item.ReferencedSOPInstanceUID for item in response.ReferencedSOPSequence] == [good.SOPInstanceUID]
+    assert "unexpected ValueError at test_stow.py" in caplog.text
+    assert "Doe" not in caplog.text + answer.text
+
+
+def test_a_series_that_names_another_study_is_stored_with_a_warning(client: FlaskClient, store: Store) -> None:
+    series = generate_uid()
+    first, second = data_set(SeriesInstanceUID=series), data_set(SeriesInstanceUID=series)
+    assert store(part10(first)).status_code == 200
+    answer = store(part10(second))
+    assert answer.status_code == 202
+    (item,) = Dataset.from_json(answer.text).ReferencedSOPSequence
+    assert item.WarningReason == 0xB000
+    assert client.get(item.RetrieveURL).status_code == 200
