@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _PAGE = 1000
+_LEFT = "left as it is: "
 
 
 class FindingKind(StrEnum):
@@ -43,6 +44,10 @@ class Finding:
     location: str
     sop_instance_uid: str | None
     repair: str | None = None
+
+    @property
+    def is_repaired(self) -> bool:
+        return self.repair is not None and not self.repair.startswith(_LEFT)
 
 
 class Checker:
@@ -99,7 +104,7 @@ class Checker:
             arrival = self.arrival(location)
         except UnusableObject as error:
             _log.warning("%s cannot be indexed and is left as it is: %s", location, error)
-            return f"left as it is: {error}"
+            return f"{_LEFT}{error}"
         except ObjectMissing:
             return "gone meanwhile"
         outcome = self._receiver.submit(arrival)
@@ -154,5 +159,5 @@ class Checker:
             self._maintenance.remove([indexed.pk])
             repair = "row removed"
         elif finding.kind is not FindingKind.MISSING:
-            repair = "left as it is: restore the object from a backup, or delete the instance and send it again"
+            repair = f"{_LEFT}restore the object from a backup, or delete the instance and send it again"
         return Finding(finding.kind, finding.location, finding.sop_instance_uid, repair)

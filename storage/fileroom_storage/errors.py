@@ -16,8 +16,6 @@ class UnusableReason(StrEnum):
     MISSING_UID = "missing UID"
     INVALID_UID = "invalid UID"
     NOT_A_COMPOSITE_INSTANCE = "not a composite instance"
-    SOP_CLASS_MISMATCH = "SOP Class mismatch"
-    SOP_INSTANCE_MISMATCH = "SOP Instance mismatch"
     STUDY_MISMATCH = "study mismatch"
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .attributes import Registry
@@ -30,6 +30,7 @@ class StoreOutcome:
     study_instance_uid: str
     series_instance_uid: str
     conflicts: tuple[ConflictType, ...] = ()
+    mismatched: tuple[str, ...] = ()  # what the request said otherwise than the data set, by keyword
 
 
 class Receiver:
@@ -65,18 +66,11 @@ class Receiver:
         view = memoryview(data_set)
         header = parse_header(view, transfer_syntax_uid)
         uids = instance_uids(header)
-        if uids.sop_instance_uid != sop_instance_uid:
-            raise UnusableObject(
-                UnusableReason.SOP_INSTANCE_MISMATCH,
-                "SOP Instance UID differs between the request and the data set; send the one that is in the data set",
-            )
-        if uids.sop_class_uid != sop_class_uid:
-            raise UnusableObject(
-                UnusableReason.SOP_CLASS_MISMATCH,
-                "SOP Class UID differs between the request and the data set; send the one that is in the data set",
-            )
+        said = {"SOPClassUID": sop_class_uid, "SOPInstanceUID": sop_instance_uid}
+        found = {"SOPClassUID": uids.sop_class_uid, "SOPInstanceUID": uids.sop_instance_uid}
         with self._objects.create() as writer:
-            return self._write(writer, view, header, uids, transfer_syntax_uid, provenance)
+            outcome = self._write(writer, view, header, uids, transfer_syntax_uid, provenance)
+        return replace(outcome, mismatched=tuple(keyword for keyword in said if said[keyword] != found[keyword]))
 
     def _write(
         self,

@@ -60,7 +60,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("nested", "transfer_syntax_uid"), KINDS)
-@pytest.mark.parametrize("depth", [257, 300, 10_000, 100_000])
+@pytest.mark.parametrize("depth", [81, 300, 10_000, 100_000])
 def test_nested_too_deep(nested: Callable[[int], bytes], transfer_syntax_uid: str, depth: int) -> None:
     data_set = nested(depth)
     with pytest.raises(UnusableObject, match="nested more than 80 levels") as caught:
@@ -81,7 +81,7 @@ def test_nested_as_deep_as_allowed(nested: Callable[[int], bytes], transfer_synt
 
 
 def test_it_is_refused_at_the_limit_not_at_the_bottom() -> None:
-    opened = undefined(10_000)[: 257 * 20]
+    opened = undefined(10_000)[: 81 * 20]
     with pytest.raises(UnusableObject, match="nested more than 80 levels"):
         parse_header(opened + b"nobody gets here", LITTLE_ENDIAN)
 
