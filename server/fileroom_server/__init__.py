@@ -1,0 +1,1 @@
+"""The fileroom server: DIMSE services, configuration, command line and the wiring of its processes."""

@@ -1,0 +1,153 @@
+"""C-MOVE SCP: sends what is asked for to a peer, over associations of its own."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_MOVE
+from pynetdicom.presentation import PresentationContext, build_context
+
+from fileroom_server.config import Peer
+from fileroom_server.dimse import Request, Response, is_over
+from fileroom_server.identifier import read_retrieve_identifier
+from fileroom_server.negotiation import UNCOMPRESSED, options, retrieve_model
+from fileroom_server.status import MoveDestinationUnknown, SopClassNotSupported
+from fileroom_server.sub_operations import Outcome, Sender, Tally
+from fileroom_server.transport import RequestingEntity
+from fileroom_storage.attributes import standard_registry
+from fileroom_storage.storage import Storage, StoredInstance
+
+_log = logging.getLogger(__name__)
+
+_CONTEXTS = 128  # PS3.8 9.3.2.2: identifiers are odd numbers of one byte
+_PAUSE = 0.0005
+_LOST_ASSOCIATIONS = 3  # after so many, the destination is given up
+# one transfer syntax a context leaves the choice to us; every peer knows the last (PS3.5 10.1)
+_FALLBACK = UNCOMPRESSED[:2]
+
+
+def handle_c_move(request: Request, storage: Storage, peers: Mapping[str, Peer]) -> Iterator[Response]:
+    """A pending response a sub-operation, then the outcome with the UIDs of what could not be sent."""
+    model = retrieve_model(request.sop_class_uid)
+    message = request.message
+    if model is None or not isinstance(message, C_MOVE):
+        raise SopClassNotSupported("there is no C-MOVE for this SOP Class")
+    destination = str(message.MoveDestination or "").strip(" ")
+    peer = peers.get(destination)
+    if peer is None:
+        raise MoveDestinationUnknown(f"{destination} is not among the configured peers")
+    keys = read_retrieve_identifier(
+        request.data_set,
+        request.transfer_syntax,
+        model,
+        options(request.association, request.abstract_syntax),
+        standard_registry(),
+    )
+    instances = list(storage.locate(keys))
+    tally = Tally(request, len(instances))
+    delivery = _Delivery(request, storage, peer)
+    with closing(delivery.send(instances)) as outcomes:
+        for instance, outcome in outcomes:
+            tally.count(instance, outcome)
+            if request.is_cancelled():
+                yield tally.cancelled()
+                return
+            yield tally.pending()
+    yield tally.final(delivery.comment)
+
+
+class _Delivery:
+    """Sends instances to a peer. `comment` tells why all of them failed, if it is known."""
+
+    def __init__(self, request: Request, storage: Storage, peer: Peer) -> None:
+        self._request = request
+        self._storage = storage
+        self._peer = peer
+        self._lost = 0
+        self.comment = ""
+
+    def send(self, instances: Iterable[StoredInstance]) -> Generator[tuple[StoredInstance, Outcome], None, None]:
+        for contexts, group in _groups(instances):
+            waiting = deque(group)
+            while waiting:
+                if self._lost >= _LOST_ASSOCIATIONS:
+                    yield waiting.popleft(), Outcome.FAILED
+                    continue
+                with _associated(self._request.association, self._peer, contexts) as association:
+                    yield from self._send_over(association, waiting)
+
+    def _send_over(
+        self, association: Association, waiting: deque[StoredInstance]
+    ) -> Iterator[tuple[StoredInstance, Outcome]]:
+        """Sends until nothing waits or the association is lost: one object may have been too much for the peer."""
+        if not association.is_established:
+            self.comment = f"{self._peer.ae_title} accepts no association"
+            _log.warning(
+                "C-MOVE: %s at %s:%d accepts no association", self._peer.ae_title, self._peer.host, self._peer.port
+            )
+            self._lost = _LOST_ASSOCIATIONS
+            return
+        sender = Sender(association, self._storage, self._request, self._request.calling_ae_title)
+        while waiting:
+            instance = waiting.popleft()
+            yield instance, sender.send(instance)
+            if is_over(association):
+                self._lost += 1
+                return
+
+
+def _groups(instances: Iterable[StoredInstance]) -> Iterator[tuple[list[PresentationContext], list[StoredInstance]]]:
+    """The instances in their order, parted where one association has no room for more presentation contexts."""
+    proposals: dict[tuple[str, tuple[str, ...]], None] = {}
+    group: list[StoredInstance] = []
+    for instance in instances:
+        wanted = dict.fromkeys(_proposals(instance))
+        if len(proposals | wanted) > _CONTEXTS:
+            yield _contexts(proposals), group
+            proposals, group = {}, []
+        proposals |= wanted
+        group.append(instance)
+    if group:
+        yield _contexts(proposals), group
+
+
+def _proposals(instance: StoredInstance) -> list[tuple[str, tuple[str, ...]]]:
+    """Abstract syntax with transfer syntaxes: the stored one by itself, then what it can be turned into."""
+    stored = instance.transfer_syntax_uid
+    return [
+        (instance.sop_class_uid, (stored,)),
+        *((instance.sop_class_uid, (fallback,)) for fallback in _FALLBACK if fallback != stored),
+    ]
+
+
+def _contexts(proposals: Iterable[tuple[str, tuple[str, ...]]]) -> list[PresentationContext]:
+    return [build_context(abstract, list(transfer)) for abstract, transfer in proposals]
+
+
+@contextmanager
+def _associated(association: Association, peer: Peer, contexts: list[PresentationContext]) -> Iterator[Association]:
+    """An association with the peer for as long as the block lasts; look whether it is established."""
+    with_peer = RequestingEntity(association.ae).associate(
+        peer.host,
+        peer.port,
+        contexts=contexts,
+        ae_title=peer.ae_title,
+    )
+    if not with_peer.is_established:
+        yield with_peer
+        return
+    # the responses are ours, not its reactor's
+    with_peer._reactor_checkpoint.clear()
+    try:
+        while not with_peer._is_paused and not is_over(with_peer):
+            time.sleep(_PAUSE)
+        yield with_peer
+    finally:
+        if is_over(with_peer):
+            with_peer.abort(block=False)
+            with_peer._reactor_checkpoint.set()
+        else:
+            with_peer.release()

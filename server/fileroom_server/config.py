@@ -1,0 +1,202 @@
+"""The configuration as frozen values, each key with its default; conf/fileroom.toml gives the reasons."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import NoDecode
+
+# What people write, and the driver that fileroom uses for it.
+_DRIVERS = {
+    "sqlite": "sqlite",
+    "mysql": "mysql+pymysql",
+    "mysql+pymysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+    "mariadb+pymysql": "mariadb+pymysql",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+
+
+def _ae_title(value: str) -> str:
+    # PS3.5 6.2, AE: 16 bytes of the default repertoire without backslash and control characters, not spaces only
+    title = value.strip(" ")
+    if not re.fullmatch(r"[ -\[\]-~]{1,16}", title):
+        raise ValueError("an AE title has 1 to 16 ASCII characters, no backslash, and not only spaces")
+    return title
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", value):
+        raise ValueError("write a host name or an IP address; 0.0.0.0 means every interface")
+    return value
+
+
+def _path_prefix(value: str) -> str:
+    prefix = value.rstrip("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", prefix):
+        raise ValueError('write a path like "/dicom-web"')
+    return prefix
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if value and not (parts.scheme in {"http", "https"} and parts.netloc and not parts.query and not parts.fragment):
+        raise ValueError('write a URL like "https://pacs.example.org"; an empty string takes it from each request')
+    return value.rstrip("/")
+
+
+def _database_url(value: SecretStr) -> SecretStr:
+    scheme, separator, _ = value.get_secret_value().partition("://")
+    if (separator and scheme in _DRIVERS) or not value.get_secret_value():
+        return value
+    raise ValueError('write a URL that begins with "sqlite:///", "mariadb://", "mysql://" or "postgresql://"')
+
+
+def _separated_by_commas(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _address_or_any(value: str) -> str:
+    if value != "*":
+        ipaddress.ip_network(value)
+    return value
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Host = Annotated[str, AfterValidator(_host)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class DatabaseConfiguration(_Section):
+    url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("")
+    password: SecretStr = SecretStr("")
+    password_file: str = ""
+    pool_size: Annotated[int, Field(ge=1, le=1000)] = 8
+    pool_overflow: Annotated[int, Field(ge=0, le=1000)] = 16
+    pool_timeout: Seconds = 10
+    pool_recycle: Seconds = 1800
+
+    @model_validator(mode="after")
+    def _one_password(self) -> "DatabaseConfiguration":
+        if self.password.get_secret_value() and self.password_file:
+            raise ValueError("password and password_file are both given; keep one")
+        return self
+
+
+class DicomConfiguration(_Section):
+    ae_title: AETitle = "FILEROOM"
+    host: Host = "127.0.0.1"
+    port: Port = 11112
+    require_called_ae_title: bool = False
+    calling_ae_titles: Literal["automatic", "any", "peers"] = "automatic"
+    maximum_associations: Annotated[int, Field(ge=1, le=10_000)] = 64
+    maximum_pdu_size: Annotated[int, Field(ge=4096, le=16 * 2**20)] = 256 * 2**10
+    acse_timeout: Seconds = 30
+    dimse_timeout: Seconds = 60
+    network_timeout: Seconds = 120
+
+
+class HttpConfiguration(_Section):
+    host: Host = "127.0.0.1"
+    port: Port = 8080
+    prefix: Annotated[str, AfterValidator(_path_prefix)] = "/dicom-web"
+    base_url: Annotated[str, AfterValidator(_base_url)] = ""
+    forwarded_allow_ips: Annotated[
+        tuple[Annotated[str, AfterValidator(_address_or_any)], ...], NoDecode, BeforeValidator(_separated_by_commas)
+    ] = ("127.0.0.1", "::1")
+    workers: Annotated[int, Field(ge=1, le=256)] = 2
+    threads: Annotated[int, Field(ge=1, le=256)] = 8
+    timeout: Seconds = 120
+    maximum_body_size: Annotated[int, Field(ge=0)] = 0
+
+
+class StorageConfiguration(_Section):
+    durability: Literal["full", "relaxed"] = "full"
+
+
+class LoggingConfiguration(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class SecurityConfiguration(_Section):
+    allow_open_network: bool = False
+
+
+class Peer(_Section):
+    """An application entity that fileroom knows: C-MOVE sends to it, and it may call."""
+
+    ae_title: AETitle
+    host: Host
+    port: Annotated[int, Field(ge=1, le=65535)]
+
+
+class Configuration(_Section):
+    """Every setting of fileroom. Without arguments: the defaults; config_sources.load_configuration reads the rest."""
+
+    data: Path = Path("fileroom-data")
+    drain_timeout: Seconds = 30
+    peers: tuple[Peer, ...] = ()
+    database: DatabaseConfiguration = DatabaseConfiguration()
+    dicom: DicomConfiguration = DicomConfiguration()
+    http: HttpConfiguration = HttpConfiguration()
+    storage: StorageConfiguration = StorageConfiguration()
+    logging: LoggingConfiguration = LoggingConfiguration()
+    security: SecurityConfiguration = SecurityConfiguration()
+
+    @model_validator(mode="after")
+    def _peers_differ(self) -> "Configuration":
+        titles = [peer.ae_title for peer in self.peers]
+        twice = sorted({title for title in titles if titles.count(title) > 1})
+        if twice:
+            raise ValueError(f"peers: the AE title {twice[0]} is given twice; a C-MOVE could not tell which is meant")
+        return self
+
+    @property
+    def only_peers_may_call(self) -> bool:
+        """Whether an association from an AE title that is no peer's is rejected."""
+        if self.dicom.calling_ae_titles == "automatic":
+            return not is_loopback(self.dicom.host) and bool(self.peers)
+        return self.dicom.calling_ae_titles == "peers"
+
+    def peer(self, ae_title: str) -> Peer | None:
+        """The peer of this AE title."""
+        return next((peer for peer in self.peers if peer.ae_title == ae_title.strip(" ")), None)
+
+    def database_url(self) -> str:
+        """The SQLAlchemy URL with its password: a secret. Raises OSError when the password file cannot be read."""
+        url = self.database.url.get_secret_value()
+        if not url:
+            return f"sqlite:///{self.data.absolute() / 'index.sqlite'}"
+        scheme, _, rest = url.partition("://")
+        password = self.database.password.get_secret_value()
+        if self.database.password_file:
+            password = Path(self.database.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        user, at, address = rest.rpartition("@")
+        if password and at and ":" not in user:
+            rest = f"{user}:{quote(password, safe='')}@{address}"
+        return f"{_DRIVERS[scheme]}://{rest}"
+
+
+def masked_url(url: str) -> str:
+    """A database URL without its password, fit for a terminal or a log."""
+    url = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return re.sub(r"([?&][^=&]*passw[^=&]*=)[^&]*", r"\1***", url, flags=re.IGNORECASE)

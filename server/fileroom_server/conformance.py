@@ -1,0 +1,98 @@
+"""Writes docs/conformance.md, the DICOM conformance statement, from what the code declares: `make docs`."""
+
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from string import Template
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
+
+from fileroom_storage.attributes import Attribute, KeyType, Level, Origin, standard_registry
+
+from .config import DicomConfiguration
+from .negotiation import MODELS, UNCOMPRESSED, is_storage, supported_contexts
+
+_KEY_TYPES = {KeyType.UNIQUE: "unique", KeyType.REQUIRED: "required", KeyType.OPTIONAL: "optional"}
+_ORIGINS = {Origin.HEADER: "", Origin.COUNTED: "kept by the index", Origin.SERVER: "the same for all"}
+_RANGE_VRS = frozenset({"DA", "TM", "DT"})
+_WILD_CARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
+
+
+def statement() -> str:
+    """The whole conformance statement in Markdown."""
+    template = files(__package__).joinpath("conformance_template.md").read_text(encoding="utf-8")
+    dicom = DicomConfiguration()
+    classes = _storage_classes()
+    return Template(template).substitute(
+        ae_title=dicom.ae_title,
+        port=dicom.port,
+        maximum_pdu_size=dicom.maximum_pdu_size,
+        maximum_associations=dicom.maximum_associations,
+        contexts=_contexts(),
+        storage_class_count=len(classes),
+        storage_classes=_table(("SOP Class", "UID"), ((_name(uid), f"`{uid}`") for uid in classes)),
+        information_models=_table(
+            ("information model", "levels"), ((model.name, ", ".join(model.levels)) for model in MODELS)
+        ),
+        keys="\n\n".join(_keys()),
+        uncompressed=_names(UNCOMPRESSED),
+    )
+
+
+def _contexts() -> str:
+    rows = [
+        (_name(str(context.abstract_syntax)), f"`{context.abstract_syntax}`", _names(context.transfer_syntax), "SCP")
+        for context in supported_contexts()
+    ]
+    proposed = "any that is proposed, the first of each context; the object is kept in it"
+    rows.append(("every storage SOP Class", "see below", proposed, "SCP; SCU where selected"))
+    return _table(("SOP Class", "UID", "transfer syntaxes", "role"), rows)
+
+
+def _storage_classes() -> list[str]:
+    known = (uid for uid, entry in UID_dictionary.items() if entry[1] == "SOP Class" and is_storage(UID(uid)))
+    return sorted(known, key=lambda uid: [int(part) for part in uid.split(".")])
+
+
+def _keys() -> Iterator[str]:
+    head = ("attribute", "tag", "VR", "key", "matching", "origin")
+    for level in Level:
+        rows = standard_registry().at_level(level)
+        yield f"### Keys of level {level}\n\n{_table(head, (_key(row) for row in rows))}"
+
+
+def _key(row: Attribute) -> tuple[str, ...]:
+    tag = f"({row.tag_hex[:4]},{row.tag_hex[4:]})"
+    name = f"{row.keyword} › {', '.join(row.items)}" if row.items else row.keyword
+    return name, tag, row.vr, _KEY_TYPES[row.key_type], _matching(row), _ORIGINS[row.origin]
+
+
+def _matching(row: Attribute) -> str:
+    if row.vr == "SQ":
+        return "sequence"
+    if row.vr in _RANGE_VRS:
+        return "single value, range"
+    if row.vr == "UI":
+        return "list of UID"
+    return "single value, multiple values" + (", wild card" if row.vr in _WILD_CARD_VRS else "")
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in (head, *rows)]
+    return "\n".join([lines[0], f"|{'---|' * len(head)}", *lines[1:]])
+
+
+def _name(uid: str) -> str:
+    return UID(uid).name.removesuffix(" (Retired)")
+
+
+def _names(uids: Iterable[str]) -> str:
+    return ", ".join(_name(uid) for uid in uids)
+
+
+def main() -> None:
+    print(statement(), end="")  # noqa: T201  # this is what it is for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""What is accepted of an association that a peer proposes: presentation contexts and extended negotiation."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.service_class import NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass
+from pynetdicom.sop_class import uid_to_service_class
+
+from fileroom_storage.attributes import Level
+
+# In the order of preference, for identifiers and for objects that have to be sent in another transfer syntax.
+UNCOMPRESSED = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+)
+
+VERIFICATION = "1.2.840.10008.1.1"
+_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+_DICOM_ROOT = "1.2.840.10008."
+# PS3.4 B.5 gives the SOP Classes of composite instances UIDs under this one
+_COMPOSITE_STORAGE_ROOT = "1.2.840.10008.5.1.4.1.1."
+
+
+@dataclass(frozen=True, slots=True)
+class InformationModel:
+    """A Query/Retrieve Information Model (PS3.4 C.6): its levels, and the SOP Classes of its services."""
+
+    name: str
+    levels: tuple[Level, ...]
+    find: str
+    move: str
+    get: str
+
+
+_ALL = tuple(Level)
+MODELS = (
+    InformationModel("Patient Root", _ALL, *(f"1.2.840.10008.5.1.4.1.2.1.{service}" for service in (1, 2, 3))),
+    InformationModel("Study Root", _ALL[1:], *(f"1.2.840.10008.5.1.4.1.2.2.{service}" for service in (1, 2, 3))),
+    InformationModel(
+        "Patient/Study Only", _ALL[:2], *(f"1.2.840.10008.5.1.4.1.2.3.{service}" for service in (1, 2, 3))
+    ),
+)
+_FIND_MODELS = {model.find: model for model in MODELS}
+_RETRIEVE_MODELS = {uid: model for model in MODELS for uid in (model.move, model.get)}
+
+
+def find_model(sop_class_uid: str) -> InformationModel | None:
+    return _FIND_MODELS.get(sop_class_uid)
+
+
+def retrieve_model(sop_class_uid: str) -> InformationModel | None:
+    return _RETRIEVE_MODELS.get(sop_class_uid)
+
+
+def supported_contexts() -> list[PresentationContext]:
+    """The contexts that are known before anybody calls; those of storage depend on what is proposed."""
+    uids = [VERIFICATION, *(uid for model in MODELS for uid in (model.find, model.move, model.get))]
+    return [build_context(uid, list(UNCOMPRESSED)) for uid in uids]
+
+
+def accept_storage(association: Association) -> None:
+    """Makes this association support every storage SOP Class that is proposed, in the proposer's first transfer syntax.
+
+    To be called before pynetdicom negotiates; nothing else than this association is changed.
+    """
+    requested = association.requestor.primitive
+    if requested is None:
+        return
+    supported = {context.abstract_syntax: context for context in association.acceptor.supported_contexts}
+    for context in supported_contexts():
+        supported.setdefault(context.abstract_syntax, context)
+    syntaxes: dict[UID, list[str | UID]] = {}
+    for proposal in requested.presentation_context_definition_list:
+        uid = proposal.abstract_syntax
+        if uid is not None and is_storage(uid) and proposal.transfer_syntax:
+            # pynetdicom prefers what the acceptor has first, and knows one list for all contexts of a SOP Class
+            first = proposal.transfer_syntax[0]
+            proposal.transfer_syntax = [first]
+            syntaxes.setdefault(uid, []).append(first)
+    for uid, accepted in syntaxes.items():
+        context = build_context(uid, accepted)
+        # PS3.4 C.5.3: a C-GET needs the roles the other way round; without role selection the usual ones stay
+        context.scu_role = context.scp_role = True
+        supported[uid] = context
+    association.acceptor.supported_contexts = list(supported.values())
+
+
+def has_usable_contexts(association: Association) -> bool:
+    """Whether each proposed context names an abstract syntax and a transfer syntax (PS3.8 9.3.2.2)."""
+    requested = association.requestor.primitive
+    proposals = requested.presentation_context_definition_list if requested else []
+    return all(proposal.abstract_syntax and proposal.transfer_syntax for proposal in proposals)
+
+
+def is_storage(uid: UID) -> bool:
+    """Whether a SOP Class is one of storage: retired, private and unknown ones are taken for it."""
+    service_class = uid_to_service_class(uid)
+    if service_class is not ServiceClass:
+        return service_class in (StorageServiceClass, NonPatientObjectStorageServiceClass)
+    if not uid.startswith(_DICOM_ROOT):
+        return True
+    if uid in UID_dictionary:
+        name, kind = UID_dictionary[uid][:2]
+        return (
+            kind == "SOP Class" and "Storage" in name and "Commitment" not in name and uid != _MEDIA_STORAGE_DIRECTORY
+        )
+    return uid.startswith(_COMPOSITE_STORAGE_ROOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What extended negotiation switched on for one SOP Class."""
+
+    relational: bool = False
+    combined_datetime: bool = False
+    fuzzy: bool = False
+
+
+# PS3.4 Table C.5-1: relational queries, combined date-time matching, fuzzy semantic matching of person names,
+# timezone query adjustment, enhanced multi-frame image conversion
+_FIND_SUPPORT = b"\x01\x01\x01\x00\x00"
+# PS3.4 Table C.5-3: relational retrieval, enhanced multi-frame image conversion
+_RETRIEVE_SUPPORT = b"\x01\x00"
+
+
+def extended_negotiation(requested: dict[UID, bytes]) -> dict[UID, bytes]:
+    """The answer to the SOP Class Extended Negotiation of a peer: what it asked for and we support."""
+    return dict(_negotiated(requested))
+
+
+def options(association: Association, sop_class_uid: str) -> Options:
+    """What is switched on for this SOP Class on this association."""
+    accepted = extended_negotiation(association.requestor.sop_class_extended).get(UID(sop_class_uid), b"")
+    switches = [byte == 1 for byte in accepted.ljust(len(_FIND_SUPPORT), b"\x00")]
+    if sop_class_uid not in _FIND_MODELS:
+        return Options(relational=switches[0])
+    return Options(*switches[:3])
+
+
+def _negotiated(requested: dict[UID, bytes]) -> Iterator[tuple[UID, bytes]]:
+    for uid, wanted in requested.items():
+        support = _FIND_SUPPORT if uid in _FIND_MODELS else _RETRIEVE_SUPPORT if uid in _RETRIEVE_MODELS else b""
+        # bytes of later editions, which we do not know, are not answered
+        answer = bytes(want & can for want, can in zip(wanted or b"", support, strict=False))
+        if answer:
+            yield uid, answer
