@@ -30,7 +30,7 @@ from .retrieve import Retriever
 _log = logging.getLogger(__name__)
 
 # an object without a row is an orphan only when it is older than any store can take
-_ORPHAN_SECONDS = 600.0
+ORPHAN_SECONDS = 600.0
 
 Observer = Callable[[Event], None]
 
@@ -70,7 +70,7 @@ class Storage:
         self._retriever = Retriever(self._objects)
         self._maintenance = Maintenance(self._engine, self._tables)
         self._checker = Checker(
-            self._objects, self._reader, self._maintenance, self._receiver, registry, _ORPHAN_SECONDS
+            self._objects, self._reader, self._maintenance, self._receiver, registry, ORPHAN_SECONDS
         )
 
     @classmethod
@@ -263,6 +263,7 @@ class Storage:
 
 
 __all__ = [
+    "ORPHAN_SECONDS",
     "Conflict",
     "ConflictState",
     "ConflictType",

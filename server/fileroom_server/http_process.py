@@ -1,0 +1,117 @@
+"""The HTTP process: gunicorn with DICOMweb in its workers, each with storage of its own."""
+
+import logging
+import os
+import re
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from fileroom_dicomweb import Readiness, create_app
+from fileroom_server.config import Configuration
+from fileroom_server.wiring import dicomweb_settings, storage_settings
+from fileroom_storage.storage import Storage
+
+# Idle connections that a viewer may come back to.
+_KEEP_ALIVE_SECONDS = 30
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn makes its files there safely
+_QUERY = re.compile(r"\?[^\s'\"]*")
+
+
+def serve_http(
+    configuration: Configuration, listener: socket.socket, readiness: Readiness, listening: Callable[[int], None]
+) -> None:
+    """Serves HTTP until SIGTERM, then lets requests finish. `listening` is told the port when a worker has begun."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    HttpServer(configuration, listener, readiness, listening).run()
+
+
+class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's master and, after its forks, each of its workers."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        listener: socket.socket,
+        readiness: Readiness,
+        listening: Callable[[int], None],
+    ) -> None:
+        self._configuration = configuration
+        self._port: int = listener.getsockname()[1]
+        self._listener = listener.detach()  # gunicorn closes it
+        self._readiness = readiness
+        self._listening = listening
+        self._storage: Storage | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        http = self._configuration.http
+        settings = {
+            "proc_name": "fileroom",
+            "bind": [f"fd://{self._listener}"],
+            "workers": http.workers,
+            "threads": http.threads,
+            "worker_class": Worker,
+            "timeout": max(1, round(http.timeout)),
+            "graceful_timeout": max(1, round(self._configuration.drain_timeout)),
+            "keepalive": _KEEP_ALIVE_SECONDS,
+            "limit_request_line": 8190,  # the most that gunicorn reads: a search may name many studies
+            "forwarded_allow_ips": "",  # fileroom_dicomweb.forwarded has it all, RFC 7239 included
+            "control_socket_disable": True,
+            "logger_class": OurLogger,
+            "post_worker_init": lambda _worker: self._listening(self._port),
+            "worker_exit": lambda _server, _worker: self._close(),
+        }
+        if os.access(_SHARED_MEMORY, os.W_OK):
+            settings["worker_tmp_dir"] = str(_SHARED_MEMORY)  # a sign of life must not wait for a disk
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Runs in each worker after its fork."""
+        self._storage = Storage.open(storage_settings(self._configuration))
+        return create_app(self._storage, dicomweb_settings(self._configuration), self._readiness)
+
+    def _close(self) -> None:
+        if self._storage is not None:
+            self._storage.close()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Refuses connections from the moment that it is told to stop, rather than to let them wait for its end."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+
+class OurLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Passes on to our logging what gunicorn says, without what a client searched for. There is no access log."""
+
+    def setup(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self._access_log_enabled = False
+        self.error_log.propagate = True
+
+    def warning(self, message: str, *args: Any, **options: Any) -> None:
+        self.error_log.warning(*_without_queries(message, args), **options)
+
+    def error(self, message: str, *args: Any, **options: Any) -> None:
+        self.error_log.error(*_without_queries(message, args), **options)
+
+    def exception(self, message: str, *args: Any, **options: Any) -> None:
+        """Where it happened, without the error's text: that may quote a value."""
+        options["exc_info"] = self.error_log.isEnabledFor(logging.DEBUG)
+        self.error_log.error(*_without_queries(message, args), **options)
+
+
+def _without_queries(message: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(_QUERY.sub("?…", part) if isinstance(part, str) else part for part in (message, *args))

@@ -1,0 +1,53 @@
+"""What commands write: tables and colours on a terminal, lines with tabs in a pipe, JSON where it is asked for."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+import click
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def is_terminal(stream: TextIO) -> bool:
+    return stream.isatty()
+
+
+def write_line(text: str) -> None:
+    click.echo(text)
+
+
+def write_notice(text: str) -> None:
+    """A line for the person, not for the program that reads the output."""
+    click.echo(text, err=True)
+
+
+def write_json(document: object) -> None:
+    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+def write_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table on a terminal; in a pipe lines with tabs between the columns, and no headings."""
+    if not is_terminal(sys.stdout):
+        for row in rows:
+            click.echo("\t".join(printable(value) for value in row))
+        return
+    table = Table(*headings)
+    for row in rows:
+        table.add_row(*(escape(printable(value)) for value in row))
+    Console(highlight=False).print(table)
+
+
+def printable(value: object) -> str:
+    """The value on one line; what came out of an object cannot steer a terminal or add columns."""
+    text = "" if value is None else str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def count(number: int, noun: str) -> str:
+    """`1 object`, `12,000 objects`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

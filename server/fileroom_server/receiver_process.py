@@ -1,0 +1,57 @@
+"""The receiving process: the application entity, its storage, and the adoption of what a crash left behind."""
+
+import logging
+import signal
+import threading
+
+from fileroom_server.application_entity import create_application_entity, drain, event_handlers, listen
+from fileroom_server.config import Configuration
+from fileroom_server.heartbeat import Heartbeat
+from fileroom_server.listening import CannotListen
+from fileroom_server.service import Listening
+from fileroom_server.wiring import storage_settings
+from fileroom_storage.errors import StorageError
+from fileroom_storage.storage import ORPHAN_SECONDS, Storage
+
+_log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 0.5
+
+
+def receive(configuration: Configuration, port: int, heartbeat: Heartbeat, listening: Listening) -> None:
+    """Serves DIMSE until SIGTERM, then lets associations finish. `listening` is told the port. Raises CannotListen."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    dicom, peers = configuration.dicom, configuration.peers
+    with Storage.open(storage_settings(configuration)) as storage:
+        entity = create_application_entity(dicom, peers, only_peers_may_call=configuration.only_peers_may_call)
+        try:
+            server = listen(entity, (dicom.host, port), event_handlers(storage, dicom.ae_title, peers))
+        except OSError as error:
+            raise CannotListen("DICOM", dicom.host, port, "--dicom-port", error) from error
+        heartbeat.beat()
+        listening(server.server_address[1])
+        threading.Thread(target=_adopt_orphans, args=(storage, stop), name="fileroom-orphans", daemon=True).start()
+        while not stop.wait(BEAT_SECONDS):
+            heartbeat.beat()
+        heartbeat.stop()
+        drain(server, configuration.drain_timeout)
+
+
+def _adopt_orphans(storage: Storage, stop: threading.Event) -> None:
+    """At the start, and once more when what a crash just before it left is old enough to be told from what comes in."""
+    _adopt_once(storage, stop)
+    if not stop.wait(ORPHAN_SECONDS):
+        _adopt_once(storage, stop)
+
+
+def _adopt_once(storage: Storage, stop: threading.Event) -> None:
+    try:
+        adopted = storage.adopt_orphans()
+    except StorageError as error:
+        if not stop.is_set():
+            _log.warning("objects without an index row were not looked for: %s; `fileroom check` does it too", error)
+    else:
+        if adopted:
+            _log.warning("%d objects that a crash had left without an index row were taken care of", adopted)

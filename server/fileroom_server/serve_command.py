@@ -1,0 +1,111 @@
+"""`fileroom serve`."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fileroom_server.config import Configuration, masked_url
+from fileroom_server.config_options import with_configuration
+from fileroom_server.output import write_line
+
+if TYPE_CHECKING:
+    from fileroom_server.service import Listening
+
+_HEARTBEAT_PATIENCE = 5.0
+
+
+@click.command("serve", epilog="Example: fileroom serve --data /srv/fileroom --http-port 8081")
+@click.option("--dicom-port", type=click.IntRange(0, 65535), help="0 takes a free one.  [default: 11112]")
+@click.option("--http-port", type=click.IntRange(0, 65535), help="0 takes a free one.  [default: 8080]")
+@with_configuration
+def serve(configuration: Configuration) -> None:
+    """Receive, index, find and return DICOM objects until Ctrl-C or SIGTERM.
+
+    Then associations and requests that are running may finish; a second signal ends them at once.
+    """
+    from fileroom_server.heartbeat import Heartbeat
+    from fileroom_server.http_process import serve_http
+    from fileroom_server.listening import CannotListen, listening_socket
+    from fileroom_server.logs import start_logging
+    from fileroom_server.receiver_process import receive
+    from fileroom_server.service import Service
+    from fileroom_server.supervisor import StartFailure, Supervisor
+    from fileroom_server.wiring import new_or_existing_storage
+
+    start_logging(configuration.logging)
+    with new_or_existing_storage(configuration):
+        pass  # before the processes, which want it to be there
+    http = configuration.http
+    try:
+        listener = listening_socket(http.host, http.port)
+    except OSError as error:
+        raise click.ClickException(str(CannotListen("HTTP", http.host, http.port, "--http-port", error))) from None
+    heartbeat = Heartbeat(_HEARTBEAT_PATIENCE)
+
+    def receive_dicom(port: int, listening: "Listening") -> None:
+        listener.close()  # or HTTP clients would wait for this process when the others are gone
+        receive(configuration, port, heartbeat, listening)
+
+    def readiness() -> dict[str, str | None]:
+        return {"dicom": None if heartbeat.is_beating() else "the DICOM receiver is not running; see the server's log"}
+
+    receiver = Service("DICOM receiver", "fileroom-dicom", receive_dicom, configuration.dicom.port, heartbeat.stop)
+    web = Service(
+        "HTTP server",
+        "fileroom-http",
+        lambda _port, listening: serve_http(configuration, listener, readiness, listening),
+        http.port,
+        lambda: None,
+    )
+    supervisor = Supervisor((receiver, web), configuration.drain_timeout)
+    try:
+        code = supervisor.run(started=lambda: _tell(configuration, receiver.port, web.port), stopping=listener.close)
+    except StartFailure as failure:
+        raise click.ClickException(str(failure)) from None
+    sys.exit(code)
+
+
+def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None:
+    """What listens where, and what to try next."""
+    from fileroom_server.listening import address, reachable_host
+
+    dicom, http = configuration.dicom, configuration.http
+    index = masked_url(configuration.database_url())
+    url = f"http://{address(reachable_host(http.host), http_port)}"
+    peer = f"-aec {shlex.quote(dicom.ae_title)} {reachable_host(dicom.host)} {dicom_port}"
+    write_line(
+        f"""fileroom is running.
+
+  DICOM     {dicom.ae_title} at {address(dicom.host, dicom_port)}
+  DICOMweb  http://{address(http.host, http_port)}{http.prefix}
+  Health    {url}/health/ready
+  Data      {configuration.data.absolute()}
+  Index     {index}
+
+Try next:
+
+  echoscu {peer}
+  {_import_command()} FOLDER
+  curl {url}{http.prefix}/studies
+
+Ctrl-C stops it."""
+    )
+    sys.stdout.flush()
+
+
+def _import_command() -> str:
+    """As this server was started, and found on the same PATH or not."""
+    program = Path(sys.argv[0])
+    found = shutil.which(program.name)
+    words = [program.name if found and Path(found).resolve() == program.resolve() else os.path.relpath(program)]
+    words.append("import")
+    given = click.get_current_context().params
+    for name, option in (("config_file", "--config"), ("data", "--data"), ("database", "--database")):
+        if given.get(name):
+            words += [option, masked_url(str(given[name]))]
+    return shlex.join(words)

@@ -1,0 +1,69 @@
+"""The one place where the configuration becomes the settings of storage and DICOMweb."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from fileroom_server.config import Configuration, LoggingConfiguration
+from fileroom_storage.storage import ConnectionPool, Storage, StorageSettings
+
+if TYPE_CHECKING:
+    from fileroom_dicomweb.settings import DicomwebSettings
+
+
+def storage_settings(configuration: Configuration) -> StorageSettings:
+    return StorageSettings(
+        data=configuration.data.absolute(),
+        database=configuration.database_url(),
+        durability=configuration.storage.durability,
+        retrieve_ae_title=configuration.dicom.ae_title,
+        pool=ConnectionPool(
+            size=configuration.database.pool_size,
+            overflow=configuration.database.pool_overflow,
+            timeout=configuration.database.pool_timeout,
+            recycle=configuration.database.pool_recycle,
+        ),
+    )
+
+
+def dicomweb_settings(configuration: Configuration) -> "DicomwebSettings":
+    from fileroom_dicomweb.settings import DicomwebSettings  # with Flask, which commands do without
+
+    http = configuration.http
+    return DicomwebSettings(
+        prefix=http.prefix,
+        base_url=http.base_url or None,
+        trusted_proxies=http.forwarded_allow_ips,
+        maximum_body_size=http.maximum_body_size or None,
+        idle_timeout=http.timeout,
+    )
+
+
+def command_logging(configuration: Configuration) -> LoggingConfiguration:
+    """Commands that end by themselves say what is wrong; what goes well is told by their output."""
+    logging = configuration.logging
+    return logging.model_copy(update={"level": "warning"}) if logging.level == "info" else logging
+
+
+@contextmanager
+def new_or_existing_storage(configuration: Configuration) -> Iterator[Storage]:
+    """Storage with the index of this release, made where the database is empty. Raises StorageError."""
+    with Storage.open(storage_settings(configuration)) as storage:
+        storage.create_schema_if_empty()
+        storage.check_ready()
+        yield storage
+
+
+@contextmanager
+def existing_storage(configuration: Configuration, *, any_schema: bool = False) -> Iterator[Storage]:
+    """Storage for commands that need something to be there. Raises StorageError."""
+    if not configuration.data.is_dir():
+        raise click.ClickException(
+            f"there are no data in {configuration.data}; name their folder with --data, or begin with `fileroom serve`"
+        )
+    with Storage.open(storage_settings(configuration)) as storage:
+        if not any_schema and not storage.schema_current():
+            storage.check_ready()  # says which schema there is and what to do
+        yield storage
