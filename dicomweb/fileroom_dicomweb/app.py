@@ -25,13 +25,8 @@ def create_app(storage: Storage, settings: DicomwebSettings | None = None, readi
     def start() -> Response:
         base_url = (settings.base_url or server_url() + request.root_path).rstrip("/")
         root_url = base_url + settings.prefix
-        return start_page(
-            {
-                "DICOMweb: QIDO-RS, WADO-RS and STOW-RS": root_url,
-                "All studies": f"{root_url}/studies?limit=25",
-                "Health": f"{base_url}/health/ready",
-            }
-        )
+        links = {"The newest studies": f"{root_url}/studies?limit=25", "Health": f"{base_url}/health/ready"}
+        return start_page(root_url, links)
 
     app.wsgi_app = BehindProxy(app.wsgi_app, settings.trusted_proxies, settings.trusted_hops)  # type: ignore[method-assign]
     return app

@@ -25,9 +25,10 @@ _PAGE = """<!doctype html>
 """
 
 
-def start_page(addresses: Mapping[str, str]) -> Response:
-    """What there is, by description, and its address."""
-    entries = "".join(
+def start_page(root_url: str, addresses: Mapping[str, str]) -> Response:
+    """The root of DICOMweb, which viewers want and which has no page of its own; then what can be opened, by name."""
+    entries = f"<dt>DICOMweb: QIDO-RS, WADO-RS and STOW-RS</dt>\n<dd><code>{escape(root_url)}</code></dd>\n"
+    entries += "".join(
         f'<dt>{escape(description)}</dt>\n<dd><a href="{escape(address)}">{escape(address)}</a></dd>\n'
         for description, address in addresses.items()
     )

@@ -11,10 +11,10 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from fileroom_dicomweb import Readiness, create_app
 from fileroom_server.config import Configuration
+from fileroom_server.http_worker import Worker
 from fileroom_server.wiring import dicomweb_settings, storage_settings
 from fileroom_storage.storage import Storage
 
@@ -81,16 +81,6 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
     def _close(self) -> None:
         if self._storage is not None:
             self._storage.close()
-
-
-class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Refuses connections from the moment that it is told to stop, rather than to let them wait for its end."""
-
-    def set_accept_enabled(self, enabled: bool) -> None:
-        super().set_accept_enabled(enabled)
-        if not self.alive:
-            for listener in self.sockets:
-                listener.close()
 
 
 class OurLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

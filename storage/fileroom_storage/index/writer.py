@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 _BATCH_LIMIT = 256
 _RETRY_SECONDS = 20.0
-_ANSWER_SECONDS = 90.0
+_ANSWER_SECONDS = 50.0
 
 Result = TypeVar("Result")
 

@@ -1,0 +1,71 @@
+"""gunicorn's threaded worker: a client that connects and says nothing, or half of it, takes no thread for long."""
+
+import socket
+import time
+from contextlib import suppress
+from functools import partial
+from selectors import EVENT_READ
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+# What a client has for the head of a request, request line and headers, from its first byte on.
+HEAD_SECONDS = 5.0
+
+_REASON = b"the head of the request did not come whole in time; send it again\n"
+_REQUEST_TIMEOUT = (
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s"
+) % (len(_REASON), _REASON)
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Waits for a client's first byte without a thread, and for the rest of the head no longer than `HEAD_SECONDS`.
+
+    From the moment that it is told to stop, it refuses connections rather than to let them wait for its end.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._reading_head: dict[Any, float] = {}  # connection → when it has to be whole
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """Leaves a new connection to the poller; gunicorn would have a thread wait for its first byte."""
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
+
+    def handle(self, conn: Any) -> Any:
+        self._reading_head[conn] = time.monotonic() + HEAD_SECONDS
+        try:
+            return super().handle(conn)
+        finally:
+            self._reading_head.pop(conn, None)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        self._reading_head.pop(conn, None)
+        return super().handle_request(req, conn)
+
+    def murder_pending(self) -> None:
+        """Runs about once a second."""
+        super().murder_pending()
+        now = time.monotonic()
+        for conn, deadline in self._reading_head.copy().items():
+            if now > deadline and self._reading_head.pop(conn, None) is not None:
+                with suppress(OSError):
+                    conn.sock.send(_REQUEST_TIMEOUT, socket.MSG_DONTWAIT)
+                    conn.sock.shutdown(socket.SHUT_RD)  # ends the read of the thread that waits
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """When the worker stops, connections without a request do not keep it."""
+        super()._cap_keepalive(deadline)
+        for conn in self.pending_conns:
+            conn.timeout = min(conn.timeout, deadline)
