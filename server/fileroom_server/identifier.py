@@ -1,5 +1,6 @@
 """Identifiers of C-FIND, C-MOVE and C-GET: read into a Query or unique keys, and written as an answer."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ _SPECIFIC_CHARACTER_SET = "00080005"
 _NO_KEYS = frozenset({_SPECIFIC_CHARACTER_SET, _QUERY_RETRIEVE_LEVEL})
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _WILDCARDS = frozenset("*?\\")
+# PS3.5 9.1 allows digits and dots; storage keeps devices' letters too
+_UID = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,11 @@ def read_retrieve_identifier(
     # PS3.4 C.4.2.2.1: a list of UIDs at this level, but of patients only one
     if _WILDCARDS & set(wanted) - ({"\\"} if level is not Level.PATIENT else set()):
         raise InvalidQuery(f"{unique_key} has to name what to send, without wildcards", unique_key)
+    for upper in level.up_to():
+        attribute = registry.unique_key(upper)
+        uids = keys.get(attribute.keyword, "").split("\\") if attribute.vr == "UI" else []
+        if not all(_UID.fullmatch(uid) for uid in uids if uid):
+            raise InvalidQuery(f"{attribute.keyword} has a value that is no UID", attribute.keyword)
     if not options.relational:
         _check_hierarchy(keys, level, model, registry, "retrieval")
     return keys

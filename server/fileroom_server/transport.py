@@ -2,11 +2,13 @@
 
 import logging
 import mmap
+import queue
 import select
 import socket
 import tempfile
 import time
 import weakref
+from contextlib import suppress
 from io import BytesIO
 from ssl import SSLContext
 from typing import IO, TYPE_CHECKING, Self, cast
@@ -223,7 +225,8 @@ class TolerantStateMachine(StateMachine):
     def do_action(self, event: str) -> None:
         if event in _PRIMITIVE_EVENTS and (event, self.current_state) not in TRANSITION_TABLE:
             # what was to be sent when the peer went away
-            self.dul.to_provider_queue.get(block=False)
+            with suppress(queue.Empty):
+                self.dul.to_provider_queue.get(block=False)
             return
         try:
             super().do_action(event)
