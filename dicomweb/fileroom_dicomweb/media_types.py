@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
+from typing import cast
 from urllib.parse import unquote
 from urllib.request import parse_http_list
 
@@ -56,8 +57,14 @@ def media_type(header: str | None) -> MediaType | None:
     # an unquoted type=application/dicom is no token (RFC 9110 5.6.2), yet many send it; this reader takes it
     message = Message()
     message["content-type"] = header.replace("\r", " ").replace("\n", " ")
-    (name, _), *parameters = message.get_params(failobj=[("", "")])
-    return MediaType(name.strip().lower(), {key.lower(): value.strip() for key, value in parameters})
+    try:
+        (name, _), *parameters = message.get_params(failobj=[("", "")])
+    except ValueError:
+        return None
+    # RFC 2231: a value that names its character set and language stands behind these two
+    declared = cast("list[tuple[str, str | tuple[str, str, str]]]", parameters)
+    values = {key.lower(): (value if isinstance(value, str) else value[2]).strip() for key, value in declared}
+    return MediaType(name.strip().lower(), values)
 
 
 def accept_ranges(header: str | None, query_string: str = "") -> tuple[MediaType, ...]:

@@ -128,13 +128,9 @@ def read_retrieve_identifier(
     # PS3.4 C.4.2.2.1: a list of UIDs at this level, but of patients only one
     if _WILDCARDS & set(wanted) - ({"\\"} if level is not Level.PATIENT else set()):
         raise InvalidQuery(f"{unique_key} has to name what to send, without wildcards", unique_key)
-    for upper in level.up_to():
-        attribute = registry.unique_key(upper)
-        uids = keys.get(attribute.keyword, "").split("\\") if attribute.vr == "UI" else []
-        if not all(_UID.fullmatch(uid) for uid in uids if uid):
-            raise InvalidQuery(f"{attribute.keyword} has a value that is no UID", attribute.keyword)
     if not options.relational:
         _check_hierarchy(keys, level, model, registry, "retrieval")
+    _check_uids(keys, registry)
     return keys
 
 
@@ -179,6 +175,12 @@ def _check_hierarchy(
             raise InvalidQuery(f"{keyword} is missing: {article} {level} {operation} needs it", keyword)
         if _WILDCARDS & set(value):
             raise InvalidQuery(f"{keyword} has to be one value in {article} {level} {operation}", keyword)
+
+
+def _check_uids(keys: Mapping[str, str], registry: Registry) -> None:
+    for keyword, value in keys.items():
+        if registry[keyword].vr == "UI" and not all(_UID.fullmatch(uid.strip(" ")) for uid in value.split("\\") if uid):
+            raise InvalidQuery(f"{keyword} has a value that is no UID (PS3.5 9.1)", keyword)
 
 
 def _sequence_key(attribute: Attribute, element: Element) -> tuple[tuple[Attribute, ...], MatchValue, bool]:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -107,8 +108,15 @@ class Checker:
             return f"{_LEFT}{error}"
         except ObjectMissing:
             return "gone meanwhile"
-        outcome = self._receiver.submit(arrival)
-        return "adopted" if outcome.status == "stored" else "removed: a copy of what is stored already"
+        self._receiver.submit(arrival, adopted=True)
+        if not self._index.unknown_locations([location]):
+            return "adopted"
+        for twin in self._index.locations_of(arrival.sop_instance_uid, arrival.stored_object.digest):
+            with suppress(ObjectMissing):
+                if self._objects.size(twin) > 0:
+                    self._objects.delete(location)
+                    return "removed: a copy of what is stored already"
+        return f"{_LEFT}it is the only copy of what the index has elsewhere; run `fileroom check --repair`"
 
     def _is_young(self, location: str) -> bool:
         try:
@@ -131,7 +139,8 @@ class Checker:
             meta.data_set_offset,
             None if header.is_deflated else frame_layout(data_set, header),
         )
-        provenance = Provenance("recovery", calling_ae_title=meta.source_application_entity_title)
+        sender = (meta.source_application_entity_title or "").replace("\0", "")[:16]  # PS3.5 6.2 AE
+        provenance = Provenance("recovery", calling_ae_title=sender or None)
         return arrival_of(header, instance_uids(header), stored, provenance, utc_now(), self._registry)
 
     def _compare(self, indexed: IndexedObject, *, verify: bool) -> Finding | None:
@@ -142,7 +151,8 @@ class Checker:
             elif verify and self._digest(indexed) != indexed.digest:
                 kind = FindingKind.WRONG_DIGEST
         except ObjectMissing:
-            kind = FindingKind.MISSING
+            # deleted since it was listed?
+            kind = None if self._index.unknown_locations([indexed.location]) else FindingKind.MISSING
         return Finding(kind, indexed.location, indexed.sop_instance_uid) if kind else None
 
     def _digest(self, indexed: IndexedObject) -> str:
@@ -156,8 +166,8 @@ class Checker:
     def _repaired(self, finding: Finding, indexed: IndexedObject) -> Finding:
         repair = None
         if finding.kind is FindingKind.MISSING and indexed.pk is not None:
-            self._maintenance.remove([indexed.pk])
-            repair = "row removed"
+            for _ in self._maintenance.remove([indexed.location]):
+                repair = "row removed"
         elif finding.kind is not FindingKind.MISSING:
             repair = f"{_LEFT}restore the object from a backup, or delete the instance and send it again"
         return Finding(finding.kind, finding.location, finding.sop_instance_uid, repair)

@@ -42,14 +42,11 @@ class Receiver:
         writer: IndexWriter,
         registry: Registry,
         notify: Callable[[Event], None],
-        *,
-        durable: bool,
     ) -> None:
         self._objects = objects
         self._writer = writer
         self._registry = registry
         self._notify = notify
-        self._durable = durable
 
     def begin(self) -> "IncomingObject":
         return IncomingObject(self, self._objects.create())
@@ -106,14 +103,14 @@ class Receiver:
         # offsets into what was inflated lead nowhere in the file; such frames are found when they are asked for
         layout = None if header.is_deflated else frame_layout(data_set, header)
         digest = hashlib.sha256(data_set).hexdigest()
-        if self._durable:
-            writer.sync()
+        writer.sync()
         size = writer.size
         stored = StoredObject(writer.publish(), size, digest, transfer_syntax_uid, data_set_offset, layout)
         return self.submit(arrival_of(header, uids, stored, provenance, utc_now(), self._registry))
 
-    def submit(self, arrival: Arrival) -> StoreOutcome:
-        outcome = self._writer.submit(arrival)
+    def submit(self, arrival: Arrival, *, adopted: bool = False) -> StoreOutcome:
+        """Hands an arrival to the index. What is `adopted` was there before: only its finder may delete its object."""
+        outcome = self._writer.submit(arrival, adopted=adopted)
         if outcome.stored:
             self._notify(
                 InstanceStored(

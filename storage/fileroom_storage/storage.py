@@ -58,12 +58,13 @@ class Storage:
         self.settings = settings
         registry, self._tables = standard_registry(), standard_tables()
         self._engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)
-        self._objects = FilesystemObjectStore(settings.data)
+        self._objects = FilesystemObjectStore(settings.data, durability=settings.durability)
         self._observers: list[Observer] = []
-        self._writer = IndexWriter(self._engine, self._tables, self._objects)
-        self._receiver = Receiver(
-            self._objects, self._writer, registry, self._notify, durable=settings.durability == "full"
-        )
+        # connections of its own: readers that hold all others must not keep objects from coming in
+        writing = ConnectionPool(size=1, overflow=1, timeout=settings.pool.timeout, recycle=settings.pool.recycle)
+        self._writer_engine = create_engine(settings.database_url, durability=settings.durability, pool=writing)
+        self._writer = IndexWriter(self._writer_engine, self._tables, self._objects)
+        self._receiver = Receiver(self._objects, self._writer, registry, self._notify)
         # PS3.4 C.4.1.1.3.2: all that is here can be had at once
         server_values = {"InstanceAvailability": "ONLINE", "RetrieveAETitle": settings.retrieve_ae_title}
         self._reader = IndexReader(self._engine, self._tables, server_values)
@@ -80,6 +81,7 @@ class Storage:
     def close(self) -> None:
         """Commits what has been accepted, then lets go of the database."""
         self._writer.close()
+        self._writer_engine.dispose()
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -202,12 +204,17 @@ class Storage:
     def delete(self, matches: Mapping[str, str]) -> int:
         """Deletes the instances under these unique keys, index first; returns how many."""
         instances = list(self.locate(matches))
-        self._remove_objects(self._maintenance.remove(instance.pk for instance in instances))
-        for instance in instances:
+        by_location = {instance.location: instance for instance in instances}
+        removed = 0
+        # page by page: were the index to go away half-way, what is out of it must not be left as orphans
+        for location in self._maintenance.remove(by_location):
+            self._remove_objects([location])
+            instance = by_location[location]
+            removed += 1
             self._notify(
                 InstanceDeleted(instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
             )
-        return len(instances)
+        return removed
 
     # -- conflicts -----------------------------------------------------------------------------------------
 

@@ -55,6 +55,9 @@ FRAMES = (JLS_PARTS, OCTET_PARTS, OCTET_SINGLE)
         ("application/dicom+xml", (Offer(DICOM_JSON),), None),
         ("nonsense", (Offer(DICOM_JSON),), Offer(DICOM_JSON)),
         ("application/dicom+json;q=much", (Offer(DICOM_JSON),), Offer(DICOM_JSON)),
+        ("application/dicom+json;q*=utf-8''1", (Offer(DICOM_JSON),), Offer(DICOM_JSON)),
+        ("application/dicom+json;q*0*=utf-8''0", (Offer(DICOM_JSON),), None),
+        (f"application/dicom+json;a*{'9' * 5000}=1", (Offer(DICOM_JSON),), Offer(DICOM_JSON)),
     ],
 )
 def test_accept(header: str | None, offers: tuple[Offer, ...], chosen: Offer | None) -> None:

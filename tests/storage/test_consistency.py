@@ -5,8 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from fileroom_storage.attributes import Level
+from fileroom_storage.errors import StorageUnavailable
+from fileroom_storage.index import writer
 from fileroom_storage.storage import FindingKind, Query, Resolution, Storage
 from tests.made import made, part10, uid
 from tests.storage.stored import exact_counts, store
@@ -66,6 +69,63 @@ def test_an_orphan_of_what_is_stored_already_goes(storage: Storage) -> None:
     assert str(repaired.repair).startswith("removed")
     assert not path.exists()
     assert list(storage.check(verify=True)) == []
+
+
+def test_an_orphan_survives_a_refusal_of_the_index(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be all that is left of an acknowledged object, when the index was restored from a backup."""
+    path = orphan(storage, part10(made()))
+
+    def away(*_: object) -> None:
+        raise OperationalError("SELECT", {}, Exception("away"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "ingest", away)
+        with pytest.raises(StorageUnavailable):
+            storage.adopt_orphans()
+    assert path.exists()
+    assert storage.adopt_orphans() == 1
+    assert storage.count(Query(Level.IMAGE)) == 1
+
+
+def test_the_last_copy_is_no_superfluous_one(storage: Storage) -> None:
+    store(storage, made())
+    indexed = only_object(storage)
+    path = orphan(storage, part10(made()))
+    indexed.unlink()
+    storage.adopt_orphans()
+    assert path.exists()
+    assert [finding.repair for finding in storage.check(repair=True)] == ["row removed", "adopted"]
+    assert list(storage.check(verify=True)) == []
+
+
+def test_a_conflicts_own_copy_may_be_adopted_twice(storage: Storage) -> None:
+    """All processes look for orphans when they start."""
+    store(storage, made())
+    path = orphan(storage, part10(made(InstanceNumber="2")))
+    location = str(path.relative_to(storage.settings.data / "objects"))
+    with Storage.open(storage.settings) as second:
+        for process in (storage, second):
+            assert process._checker.adopt(location) == "adopted"
+    assert path.exists()
+    assert list(storage.check(verify=True)) == []
+
+
+def test_an_orphan_of_a_strange_sender_is_adopted(storage: Storage) -> None:
+    data = part10(made())
+    sender = b"\x02\x00\x16\x00AE" + (400).to_bytes(2, "little") + b"\xe9\0" * 200
+    start = data.index(b"\x02\x00\x12\x00UI")
+    orphan(storage, data[:start] + sender + data[start:])
+    assert [finding.repair for finding in storage.check(repair=True)] == ["adopted"]
+
+
+def test_what_is_deleted_during_a_check_is_not_missing(storage: Storage) -> None:
+    for number in (1, 2):
+        store(storage, made(SOPInstanceUID=uid(1, 1, number)))
+
+    def delete(_: int) -> None:
+        storage.delete({"StudyInstanceUID": uid(1)})
+
+    assert list(storage.check(progress=delete)) == []
 
 
 def test_an_object_just_written_is_no_orphan_yet(storage: Storage) -> None:

@@ -11,7 +11,7 @@ from ..errors import UnusableObject, UnusableReason
 from ..parse.folding import fold_person_name, name_words, phonetic
 from ..parse.frames import FrameLayout
 from ..parse.header import Header
-from .rows import Element, to_column, to_row
+from .rows import Element, to_column, to_row, without_nul
 from .types import TEXT_LENGTH, UID_LENGTH
 
 _WORD_LENGTH = 64
@@ -121,7 +121,7 @@ def name_rows(attribute: Attribute, element: Element | None) -> Iterator[tuple[i
     for value in (element or {}).get("Value") or ():
         if isinstance(value, dict):
             for group in value.values():
-                folded = fold_person_name(group)[:TEXT_LENGTH]
+                folded = fold_person_name(without_nul(group))[:TEXT_LENGTH]
                 if folded:
                     yield attribute.tag, folded
 
@@ -132,7 +132,7 @@ def word_rows(attribute: Attribute, element: Element | None) -> Iterator[tuple[i
         for value in (element or {}).get("Value") or ()
         if isinstance(value, dict)
         for group in value.values()
-        for word in name_words(group)
+        for word in name_words(without_nul(group))
     }
     for word in sorted(words):
         yield attribute.tag, word, phonetic(word)[:_WORD_LENGTH]
@@ -148,7 +148,11 @@ def item_rows(attribute: Attribute, element: Element | None) -> tuple[dict[str, 
 
 def _entity_row(header: Header, attributes: tuple[Attribute, ...]) -> EntityRow:
     columns, residue = to_row(attributes, header.element)
-    person_names = [(attribute, header.element(attribute.tag)) for attribute in attributes if attribute.vr == "PN"]
+    person_names = [
+        (attribute, header.element(attribute.tag))
+        for attribute in attributes
+        if attribute.vr == "PN" and columns[attribute.column] is not None
+    ]
     return EntityRow(
         columns,
         residue,

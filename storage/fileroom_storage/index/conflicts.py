@@ -128,6 +128,10 @@ def record(connection: Connection, tables: Tables, conflicts: Iterable[NewConfli
             if keeps_object:
                 held.add(stored.location)
             continue
+        if keeps_object and known.location == stored.location:
+            # this very copy: an earlier try did commit, though its answer was lost, or another process was faster
+            held.add(stored.location)
+            continue
         changes: dict[str, Any] = {"occurrences": known.occurrences + 1}
         if known.state == ConflictState.RESOLVED:
             changes |= {"state": ConflictState.OPEN.value, "resolved_at": None, "resolution": None, "detected_at": now}

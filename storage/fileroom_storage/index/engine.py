@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceE
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import StorageError, StorageUnavailable
+from .value_pattern import sqlite_regexp
 
 Durability = Literal["full", "relaxed"]
 
@@ -104,6 +105,7 @@ def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: Connection
         cursor.execute("PRAGMA case_sensitive_like = ON")
         cursor.execute("PRAGMA cache_size = -65536")
         cursor.close()
+        connection.create_function("regexp", 2, sqlite_regexp, deterministic=True)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -19,6 +19,7 @@ from .engine import insert_or_ignore
 from .entities import Entity, create, insert_searchable, lock, save
 from .rows import dump_residue
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
+from .types import FRAME_TABLE_LENGTH
 
 
 class IndexChanged(Exception):
@@ -117,8 +118,11 @@ class _Batch:
         row = instance
         for level in (Level.SERIES, Level.STUDY, Level.PATIENT):
             table = self.tables.entity(level)
-            found = self.connection.execute(select(table).where(table.c.pk == row[f"{level.entity}_pk"]))
-            row = rows[level] = dict(found.mappings().one())
+            statement = select(table).where(table.c.pk == row[f"{level.entity}_pk"])
+            found = self.connection.execute(statement).mappings().one_or_none()
+            if found is None:
+                raise IndexChanged  # read without a lock: it has been moved or deleted since
+            row = rows[level] = dict(found)
         return rows
 
     # -- the hierarchy, locked from the top ----------------------------------------------------------------
@@ -153,7 +157,8 @@ class _Batch:
         self.series = {entity.values["series_instance_uid"]: entity for entity in locked.values()}
         self._studies_by_pk = dict(studies)
         complete = len(studies) == len(study_rows) and len(locked) == len(series_rows)
-        if not complete or any(entity.values["patient_pk"] not in self.patients for entity in studies.values()):
+        moved = any(entity.values["patient_pk"] not in self.patients for entity in studies.values())
+        if moved or not complete or any(entity.values["study_pk"] not in studies for entity in locked.values()):
             raise IndexChanged
 
     def _issuers(self, names: set[str]) -> dict[str, int]:
@@ -329,9 +334,13 @@ class _Batch:
     def _instance_row(self, arrival: Arrival) -> dict[str, Any]:
         row, stored, provenance = arrival.rows[Level.IMAGE], arrival.stored_object, arrival.provenance
         frames = stored.frames
+        if frames is not None and frames.table is not None and len(frames.table) > FRAME_TABLE_LENGTH:
+            frames = None  # they are found when they are asked for
         return {
             **row.columns,
             "residue": dump_residue(row.residue),
+            "sop_instance_uid": arrival.sop_instance_uid,
+            "sop_class_uid": arrival.sop_class_uid,
             "series_pk": self.series[arrival.series_instance_uid].pk,
             "available_transfer_syntax_uid": stored.transfer_syntax_uid,
             "size": stored.size,

@@ -1,6 +1,7 @@
 """What changes the index besides arrivals: removal, and the answers to conflicts."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from sqlalchemy import Engine
 
@@ -22,14 +23,13 @@ class Maintenance:
         self._engine = engine
         self._tables = tables
 
-    def remove(self, instance_pks: Iterable[int]) -> list[str]:
-        pks = list(instance_pks)
-        locations: list[str] = []
-        with unavailable_errors():
-            for start in range(0, len(pks), _PAGE):
-                page = pks[start : start + _PAGE]
-                locations += retried(lambda page=page: self._remove(page))  # type: ignore[misc]  # mypy infers no lambda with defaults
-        return locations
+    def remove(self, locations: Iterable[str]) -> Iterator[str]:
+        """Removes the instances whose objects are at these locations; gives each page's once it is committed."""
+        wanted = iter(locations)
+        while page := list(islice(wanted, _PAGE)):
+            with unavailable_errors():
+                removed = retried(lambda page=page: self._remove(page))  # type: ignore[misc]  # mypy infers no lambda with defaults
+            yield from removed
 
     def conflicts(self, state: ConflictState | None) -> Iterator[Conflict]:
         with unavailable_errors():
@@ -43,9 +43,9 @@ class Maintenance:
         with unavailable_errors():
             return retried(lambda: self._resolve(pk, resolution, arrival))
 
-    def _remove(self, pks: list[int]) -> list[str]:
+    def _remove(self, locations: list[str]) -> list[str]:
         with write_transaction(self._engine) as connection:
-            return remove_instances(connection, self._tables, pks, utc_now())
+            return remove_instances(connection, self._tables, locations, utc_now())
 
     def _resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None) -> list[str]:
         with write_transaction(self._engine) as connection:

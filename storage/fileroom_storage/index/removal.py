@@ -11,10 +11,11 @@ from .ingest import IndexChanged
 from .tables import Tables
 
 
-def remove_instances(
-    connection: Connection, tables: Tables, instance_pks: Iterable[int], now: dt.datetime
-) -> list[str]:
-    """Removes the rows. Returns the locations that nothing refers to any more, to be deleted after the commit."""
+def remove_instances(connection: Connection, tables: Tables, locations: Iterable[str], now: dt.datetime) -> list[str]:
+    """Removes the instances whose objects are there; a location names one for ever, a key may be given again.
+
+    Returns the locations that nothing refers to any more, to be deleted after the commit.
+    """
     instance, series, study = tables.instance, tables.series, tables.study
     statement = (
         select(
@@ -28,7 +29,7 @@ def remove_instances(
         )
         .join(series, instance.c.series_pk == series.c.pk)
         .join(study, series.c.study_pk == study.c.pk)
-        .where(instance.c.pk.in_(sorted(set(instance_pks))))
+        .where(instance.c.location.in_(sorted(set(locations))))
     )
     rows = connection.execute(statement).all()
     if not rows:
@@ -36,7 +37,8 @@ def remove_instances(
     patients = lock(connection, tables, Level.PATIENT, {row.patient_pk for row in rows})
     studies = lock(connection, tables, Level.STUDY, {row.study_pk for row in rows})
     all_series = lock(connection, tables, Level.SERIES, {row.series_pk for row in rows})
-    if {row.pk for row in rows} != {row.pk for row in connection.execute(statement)}:
+    # a study may have moved to another patient, a series to another study
+    if set(rows) != set(connection.execute(statement).all()):
         raise IndexChanged
     for row in rows:
         delete_searchable(connection, tables, Level.IMAGE, row.pk)

@@ -96,6 +96,8 @@ def resolve(
             raise InstanceNotFound(
                 "the object that brought the conflict is gone; resolve with `keep`, or send the object again"
             )
+        if conflict.location is not None and conflict.location != arrival.stored_object.location:
+            raise InvalidQuery(f"conflict {conflict.pk} has just changed; look at it, then resolve it again")
         superfluous += _ACCEPT[conflict.type](connection, tables, arrival, now)
     connection.execute(
         update(tables.conflict).where(tables.conflict.c.pk == conflict.pk),
@@ -111,11 +113,13 @@ def resolve(
 
 def _accept_content(connection: Connection, tables: Tables, arrival: Arrival, now: dt.datetime) -> list[str]:
     instance = tables.instance
-    pks = connection.execute(
-        select(instance.c.pk).where(instance.c.sop_instance_uid == arrival.sop_instance_uid)
+    locations = connection.execute(
+        select(instance.c.location).where(instance.c.sop_instance_uid == arrival.sop_instance_uid)
     ).scalars()
-    replaced = remove_instances(connection, tables, pks, now)
-    ingest(connection, tables, [arrival], now)
+    replaced = remove_instances(connection, tables, locations, now)
+    [outcome] = ingest(connection, tables, [arrival], now)
+    if not outcome.stored:
+        raise IndexChanged  # the same SOP Instance has come in again meanwhile
     return replaced
 
 
@@ -149,6 +153,8 @@ def _accept_study(connection: Connection, tables: Tables, arrival: Arrival, now:
         study_table.c.study_instance_uid == arrival.study_instance_uid
     )
     target_row = connection.execute(named).one_or_none()
+    if target_row is not None and target_row.pk == source_row.pk:
+        return []  # it was moved there meanwhile, or deleted and sent again
     if target_row is None:
         patient_pk = _patient_pk(connection, tables, arrival, now)
         values = {
@@ -158,7 +164,9 @@ def _accept_study(connection: Connection, tables: Tables, arrival: Arrival, now:
             "updated_at": now,
         }
         study = create(connection, tables, Level.STUDY, arrival.rows[Level.STUDY], values)
-        patient = lock(connection, tables, Level.PATIENT, [patient_pk])[patient_pk]
+        patient = lock(connection, tables, Level.PATIENT, [patient_pk]).get(patient_pk)
+        if patient is None:
+            raise IndexChanged
         patient.add("number_of_patient_related_studies", 1)
         save(connection, tables, [patient, study], now)
         target_row = connection.execute(named).one()
@@ -166,6 +174,8 @@ def _accept_study(connection: Connection, tables: Tables, arrival: Arrival, now:
     studies = lock(connection, tables, Level.STUDY, {source_row.pk, target_row.pk})
     series = lock(connection, tables, Level.SERIES, [series_row.pk]).get(series_row.pk)
     if series is None or len(studies) != 2 or series.values["study_pk"] != source_row.pk:
+        raise IndexChanged
+    if any(study.values["patient_pk"] not in patients for study in studies.values()):
         raise IndexChanged
     source, target = studies[source_row.pk], studies[target_row.pk]
     instances = series.values["number_of_series_related_instances"]

@@ -1,7 +1,8 @@
 """Between the elements of a header and the columns of a row, both ways.
 
 What typed columns cannot give back exactly (a legacy date, a time with trailing zeros, a cut text, a sequence) is kept
-beside them, as DICOM JSON, in `residue`; so columns and residue together always give what the object said.
+beside them, as DICOM JSON, in `residue`; so columns and residue together always give what the object said, but for
+what is too long for any index.
 """
 
 import datetime as dt
@@ -13,7 +14,7 @@ from typing import Any
 import orjson
 
 from ..attributes import Attribute
-from .types import TEXT_LENGTH
+from .types import LONG_TEXT_LENGTH, RESIDUE_LENGTH, TEXT_LENGTH
 
 Element = dict[str, Any]  # a DICOM JSON element (PS3.18 F.2): {"vr": "CS", "Value": ["CT"]}
 
@@ -116,8 +117,13 @@ def to_column(attribute: Attribute, element: Element | None) -> Any:
     typed = _TO_TYPED.get(attribute.vr)
     if typed is not None:
         return typed(value)
-    text = "" if value is None else str(value).replace("\0", "")  # PostgreSQL's text has no NUL
-    return (text if attribute.long_text else text[:TEXT_LENGTH]) or None
+    text = "" if value is None else without_nul(str(value))
+    return text[: LONG_TEXT_LENGTH if attribute.long_text else TEXT_LENGTH] or None
+
+
+def without_nul(text: str) -> str:
+    # PostgreSQL's text has no NUL
+    return text.replace("\0", "")
 
 
 def from_column(attribute: Attribute, value: Any) -> Element | None:
@@ -140,17 +146,25 @@ def to_row(
     """Columns and residue of the given attributes."""
     columns: dict[str, Any] = {}
     residue: dict[str, Element] = {}
+    room = RESIDUE_LENGTH
+
+    def keep(attribute: Attribute, element: Element) -> None:
+        nonlocal room
+        room -= len(orjson.dumps(element))
+        if room >= 0:
+            residue[attribute.tag_hex] = element
+
     for attribute in attributes:
         element = element_of(attribute.tag)
         if element is not None and not _has_value(element):
             element = None
         if attribute.items:
             if element is not None:
-                residue[attribute.tag_hex] = element
+                keep(attribute, element)
             continue
         column = columns[attribute.column] = to_column(attribute, element)
         if element is not None and from_column(attribute, column) != element:
-            residue[attribute.tag_hex] = element
+            keep(attribute, element)
     return columns, residue
 
 
@@ -168,8 +182,8 @@ def _has_value(element: Element) -> bool:
 
 
 def _joined(values: list[Any], text_of: Callable[[Any], str]) -> str | None:
-    text = "\\".join("" if value is None else text_of(value) for value in values)
-    return text if text.strip("\\") else None
+    text = without_nul("\\".join("" if value is None else text_of(value) for value in values))
+    return text if text.strip("\\") and len(text) <= LONG_TEXT_LENGTH else None
 
 
 def _parts(attribute: Attribute, value: str) -> list[str]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from ..errors import SchemaNotCurrent
 from .engine import sqlite_path
-from .views import create_views, drop_views
+from .views import create_views, drop_views, has_views
 
 _LOCK_NAME = "fileroom_schema"
 _LOCK_NUMBER = 0x66696C65726F6F6D  # "fileroom"
@@ -50,6 +50,10 @@ def upgrade(engine: Engine) -> None:
     """Brings the index to this release's schema; any number of processes may call it at once."""
     with _exclusive(engine):
         if current_revision(engine) == head_revision():
+            if not has_views(engine):  # an upgrade died before its last step
+                with engine.begin() as connection:
+                    drop_views(connection)
+                    create_views(connection)
             return
         # a view would hold on to the columns a migration changes
         with engine.begin() as connection:

@@ -13,6 +13,10 @@ from ..attributes import Attribute
 # PS3.5 6.2 allows 64 characters at most for LO; what devices send is longer at times.
 TEXT_LENGTH = 255
 UID_LENGTH = 64  # PS3.5 9.1
+# PS3.5 6.2 allows 10240 characters for LT. A row must stay far below what MariaDB takes in one statement, 16 MiB.
+LONG_TEXT_LENGTH = 65_536
+RESIDUE_LENGTH = 1 << 20  # bytes
+FRAME_TABLE_LENGTH = 4 << 20  # bytes
 
 
 def _exact_collation(dialect: Dialect) -> str:

@@ -8,7 +8,7 @@ to lower case, so that the same unquoted SQL runs everywhere.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,11 @@ def create_views(connection: Connection) -> None:
         selected = ", ".join(f"{expression} AS {sql.quote(column)}" for column, expression in columns.items())
         statement = f"CREATE VIEW {sql.quote(name)} AS SELECT {_bound(selected)} FROM {source}"  # noqa: S608  # as above
         connection.execute(text(statement))
+
+
+def has_views(engine: Engine) -> bool:
+    there = {name.lower() for name in inspect(engine).get_view_names()}
+    return all(name.lower() in there for name in VIEW_NAMES)
 
 
 def drop_views(connection: Connection) -> None:

@@ -38,7 +38,9 @@ def utc_now() -> datetime:
 @dataclass(slots=True)
 class _Submission:
     arrival: Arrival
+    adopted: bool
     future: "Future[Outcome]" = field(default_factory=Future)
+    may_have_committed: bool = False
 
 
 class IndexWriter:
@@ -51,30 +53,35 @@ class IndexWriter:
         self._queue: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
         self._deferred: list[_Submission] = []
         self._closed = threading.Event()
-        self._may_have_committed = False
+        self._submitting = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="index-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, arrival: Arrival) -> Outcome:
+    def submit(self, arrival: Arrival, *, adopted: bool = False) -> Outcome:
         """Returns once the arrival is committed. Its object has been published and fsynced before.
 
-        Raises StorageUnavailable when the index could not take it in time.
+        The object is deleted where nothing refers to it in the end, but never one that is `adopted`: nobody would send
+        it again. Raises StorageUnavailable when the index could not take it in time.
         """
-        if self._closed.is_set():
-            raise StorageUnavailable("the server is stopping; send the object again later")
-        submission = _Submission(arrival)
-        self._queue.put(submission)
+        submission = _Submission(arrival, adopted)
+        with self._submitting:  # nothing queues behind the last one
+            if self._closed.is_set():
+                raise StorageUnavailable("the server is stopping; send the object again later")
+            self._queue.put(submission)
         try:
             return submission.future.result(_ANSWER_SECONDS)
         except FutureTimeout:
             raise StorageUnavailable("the index takes too long; send the object again later") from None
 
     def close(self) -> None:
-        """Commits what has queued, then ends the thread."""
-        if not self._closed.is_set():
-            self._closed.set()
-            self._queue.put(None)
-        self._thread.join()
+        """Commits what has queued, then ends the thread; one that is stuck is left behind, as its senders have been."""
+        with self._submitting:
+            if not self._closed.is_set():
+                self._closed.set()
+                self._queue.put(None)
+        self._thread.join(_ANSWER_SECONDS)
+        if self._thread.is_alive():
+            _log.error("the index does not answer; objects that were not acknowledged are left for the next start")
 
     def _run(self) -> None:
         while batch := self._next_batch():
@@ -125,20 +132,20 @@ class IndexWriter:
             self._refuse(batch, error)
             return
         for submission, outcome in zip(batch, outcomes, strict=True):
-            if not outcome.kept:
+            if not outcome.kept and not submission.adopted:
                 self._remove(submission.arrival.stored_object.location)
             submission.future.set_result(outcome)
 
     def _try(self, batch: Sequence[_Submission]) -> list[Outcome]:
-        self._may_have_committed = False
         self._objects.sync_folders([submission.arrival.stored_object.location for submission in batch])
-        arrivals = [submission.arrival for submission in batch]
-        return retried(lambda: self._transaction(arrivals))
+        return retried(lambda: self._transaction(batch))
 
-    def _transaction(self, arrivals: Sequence[Arrival]) -> list[Outcome]:
+    def _transaction(self, batch: Sequence[_Submission]) -> list[Outcome]:
+        arrivals = [submission.arrival for submission in batch]
         with write_transaction(self._engine) as connection:
             outcomes = ingest(connection, self._tables, arrivals, utc_now())
-            self._may_have_committed = True
+            for submission in batch:
+                submission.may_have_committed = True
             return outcomes
 
     def _refuse(self, batch: Sequence[_Submission], error: Exception) -> None:
@@ -149,7 +156,7 @@ class IndexWriter:
             refusal.__cause__ = error
         for submission in batch:
             # where the commit may have happened though its answer was lost, the bytes stay: `fileroom check` tells
-            if not self._may_have_committed:
+            if not submission.may_have_committed and not submission.adopted:
                 self._remove(submission.arrival.stored_object.location)
             submission.future.set_exception(refusal)
 
@@ -171,6 +178,8 @@ def retried(transaction: Callable[[], Result]) -> Result:
             attempt += 1
             retryable = isinstance(error, IndexChanged) or is_retryable(error)
             if not retryable or time.monotonic() > deadline or (attempt > 8 and not is_unavailable(error)):
+                if isinstance(error, IndexChanged):
+                    raise StorageUnavailable("others change the same part of the index; try again later") from error
                 raise
         time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # noqa: S311  # jitter, no secret
 

@@ -196,9 +196,8 @@ def _leads_on(view: View, offset: int, end: int, tag: int, big_endian: bool) -> 
 
 def truncated(tag: int | None, offset: int, missing: str = "") -> UnusableObject:
     where = f"in ({tag >> 16:04X},{tag & 0xFFFF:04X}) at byte {offset}" if tag is not None else f"at byte {offset}"
-    return UnusableObject(
-        UnusableReason.TRUNCATED, f"the object is cut off, or a length in it is wrong, {where}{missing}; send it whole"
-    )
+    # the place first: an Error Comment has room for no more
+    return UnusableObject(UnusableReason.TRUNCATED, f"cut off, or a wrong length, {where}{missing}; send it whole")
 
 
 def too_large(what: str) -> UnusableObject:

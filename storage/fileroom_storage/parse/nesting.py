@@ -131,13 +131,13 @@ class Nesting:
     def _step_in_sequence(self, sequence: _Open, position: int) -> "_Open | tuple[int, int]":
         """In a sequence: the item to go into, or (-1, where to go on), or (its end, where to go on)."""
         if position + 8 > sequence.end:
-            raise truncated(None, position, ", where a Sequence Delimitation Item is missing")
+            raise truncated(None, position, "; a Sequence Delimitation Item is missing")
         start = position + 8
         tag, length = tag_and_length(self._view, position, sequence.encoding.big_endian)
         if tag == ITEM:
             end = sequence.end if length == UNDEFINED_LENGTH else start + length
             if end > sequence.end:
-                raise truncated(tag, position, f", which announces {length} bytes and has {sequence.end - start}")
+                raise truncated(tag, position, f"; it announces {length} bytes and has {sequence.end - start}")
             if sequence.is_opaque or length < self._shallow_from(sequence.depth):
                 return -1, end
             encoding = self.item_encoding(start, end, sequence.encoding)
@@ -170,7 +170,7 @@ class Nesting:
             return self._sequence(value, end, encoding, vr, flags, item.depth + 1)
         after = value + length
         if after > end:
-            raise truncated(tag, position, f", which announces {length} bytes and has {end - value}")
+            raise truncated(tag, position, f"; it announces {length} bytes and has {end - value}")
         if length >= self._shallow_from(item.depth) and vr in _MAY_HOLD_ITEMS:
             inner = self.sequence_encoding(value, after, encoding, vr, flags)
             if self._starts_with_item(value, after, inner):

@@ -1,5 +1,6 @@
 """The DICOM File Format (PS3.10 7.1): preamble, prefix and File Meta Information, read and written."""
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ _MEDIA_STORAGE_SOP_CLASS_UID = 0x00020002
 _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00020003
 _TRANSFER_SYNTAX_UID = 0x00020010
 _SOURCE_APPLICATION_ENTITY_TITLE = 0x00020016
+_UID = re.compile("[0-9.]{1,64}")  # PS3.5 9.1
 _GUESSES = (
     Encoding(implicit=False, big_endian=False),
     Encoding(implicit=True, big_endian=False),
@@ -60,10 +62,13 @@ def read_file_meta(buffer: Buffer) -> FileMeta:
         raise UnusableObject(UnusableReason.NOT_DICOM, "this is not a DICOM file: neither prefix nor data set is there")
     values, data_set_offset = _read_group_2(view, start or 0)
     texts = {tag: value.decode("latin_1").strip(" \0") for tag, value in values.items()}
+    transfer_syntax_uid = texts.get(_TRANSFER_SYNTAX_UID, "")
+    if not _UID.fullmatch(transfer_syntax_uid):
+        transfer_syntax_uid = ""  # missing, or garbled
     if data_set_offset == len(view):
         raise UnusableObject(UnusableReason.TRUNCATED, "the file ends before its data set; send it whole")
     return FileMeta(
-        transfer_syntax_uid=texts.get(_TRANSFER_SYNTAX_UID) or _observed_transfer_syntax(view, data_set_offset),
+        transfer_syntax_uid=transfer_syntax_uid or _observed_transfer_syntax(view, data_set_offset),
         media_storage_sop_class_uid=texts.get(_MEDIA_STORAGE_SOP_CLASS_UID) or None,
         media_storage_sop_instance_uid=texts.get(_MEDIA_STORAGE_SOP_INSTANCE_UID) or None,
         source_application_entity_title=texts.get(_SOURCE_APPLICATION_ENTITY_TITLE) or None,

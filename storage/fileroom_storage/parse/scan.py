@@ -104,7 +104,7 @@ class ObjectScan:
         if after > end:
             if self._is_behind_pixel_data(tag):
                 return None
-            raise truncated(tag, offset, f", which announces {length} bytes and has {end - value}")
+            raise truncated(tag, offset, f"; it announces {length} bytes and has {end - value}")
         self.elements[tag] = (vr, value, length, flags)
         if length >= self._nesting.shallow and (vr in ("SQ", "UN", "")) and tag not in PIXEL_DATA_TAGS:
             self._nesting.check_depth(value, after, self._encoding, vr, flags)
@@ -123,7 +123,7 @@ class ObjectScan:
         self.fragments, value_end, is_closed = scan_fragments(self._view, value, self._end, big_endian, tag)
         # without the delimiter, the object is whole if there is a fragment for each frame behind the offset table
         if not is_closed and (value_end != self._end or len(self.fragments) <= self._number_of_frames()):
-            raise truncated(tag, value_end, ", where the Sequence Delimitation Item is missing")
+            raise truncated(tag, value_end, "; the Sequence Delimitation Item is missing")
         self.elements[tag] = (vr, value, value_end - value, flags)
         return value_end + 8
 
@@ -213,7 +213,7 @@ def scan_fragments(view: View, offset: int, end: int, big_endian: bool, tag: int
         if group == 0xFFFE and number == 0xE000:
             after = offset + 8 + length
             if after > end:
-                raise truncated(tag, offset, f", where a fragment announces {length} bytes and has {end - offset - 8}")
+                raise truncated(tag, offset, f"; a fragment announces {length} bytes and has {end - offset - 8}")
             fragments.append((offset, length))
             if len(fragments) > MAXIMUM_FRAGMENTS:
                 raise too_large(f"more than {MAXIMUM_FRAGMENTS} fragments of pixel data")

@@ -69,6 +69,18 @@ def unknown_locations(connection: Connection, tables: Tables, locations: Iterabl
     return [location for location in wanted if location not in known]
 
 
+def locations_of(connection: Connection, tables: Tables, sop_instance_uid: str, digest: str) -> list[str]:
+    """Where the index has an instance with this content, its own or one that a conflict keeps."""
+    found: list[str] = []
+    for table in (tables.instance, tables.conflict):
+        found += connection.execute(
+            select(table.c.location).where(
+                table.c.sop_instance_uid == sop_instance_uid, table.c.digest == digest, table.c.location.is_not(None)
+            )
+        ).scalars()
+    return found
+
+
 def last_change(connection: Connection, tables: Tables) -> datetime | None:
     """When the index last changed."""
     change = tables.change

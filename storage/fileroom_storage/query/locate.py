@@ -9,8 +9,10 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from ..attributes import Level
 from ..errors import InvalidQuery
 from ..index.tables import Tables
+from .matching import searchable
 
 _FRAME_ENTRY = 16  # two 64-bit numbers: where the frame's fragments begin and end
+_MOST_UIDS = 10_000  # every database gives up somewhere beyond
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,13 @@ class Locator:
             attribute = self._tables.registry.get(keyword)
             if attribute is None or attribute is not self._tables.registry.unique_key(attribute.level):
                 raise InvalidQuery(f"{keyword} is no unique key; objects are retrieved by unique keys", keyword)
-            values = [part.strip(" ") for part in value.split("\\") if part.strip(" ")]
+            values = [searchable(part) for part in value.split("\\") if searchable(part)]
             if not values:
                 raise InvalidQuery(f"{keyword} has no value; name what is to be retrieved", keyword)
+            if len(values) > _MOST_UIDS:
+                raise InvalidQuery(f"{keyword} has {len(values)} values; ask for {_MOST_UIDS} at a time", keyword)
+            if attribute.vr == "UI":
+                values = [part for part in values if part.isascii()]
             conditions.append(self._tables.entity(attribute.level).c[attribute.column].in_(values))
         if not conditions:
             raise InvalidQuery("no unique key is given; name what is to be retrieved")

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, exists, false, literal, or_, select
+from sqlalchemy import ColumnElement, Table, and_, exists, false, func, literal, or_, select
 
 from ..attributes import Attribute
 from ..errors import InvalidQuery
-from ..index.rows import number_of, number_text, whole_number_of
+from ..index.rows import number_of, number_text, whole_number_of, without_nul
 from ..index.tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 from ..index.types import ExactText
+from ..index.value_pattern import value_pattern
 from ..parse.folding import fold_person_name, name_words, phonetic
 from .query import MatchValue, Query
 from .temporal import Range, date_range, date_time_range, time_range
@@ -25,7 +26,14 @@ _TEMPORAL: Mapping[str, Callable[[str, str], Range[Any]]] = {"DA": date_range, "
 _WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})  # PS3.4 C.2.2.2.4
 # values of these may hold a backslash of their own (PS3.5 6.2)
 _SINGLE_VALUE_VRS = frozenset({"LT", "ST", "UR", "UT"})
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _AFTER_ANY_TEXT = "\U0010ffff"
+# Each database gives up somewhere: at long patterns, many parameters or deep expressions. These stay below all of them.
+_LONGEST_VALUE = 1024
+_LONGEST_KEY = 8192
+_MOST_VALUES = 200
+_MOST_UIDS = 10_000
+_PERSON_NAME_COMPONENTS = 5  # PS3.5 6.2
 
 
 class Matcher:
@@ -66,7 +74,7 @@ class Matcher:
             raise InvalidQuery(
                 f"{attribute.keyword} is not a sequence; its key has one value, no item", attribute.keyword
             )
-        text = value.strip(" ")
+        text = searchable(value)
         # PS3.4 C.2.2.2.3 Universal Matching
         if not text or not text.strip("*"):
             return None
@@ -83,7 +91,8 @@ class Matcher:
             return self._tables.issuer.c.issuer_of_patient_id
         constant = self._server_values.get(attribute.keyword)
         if constant is not None:
-            return literal(constant, ExactText())
+            # of nothing but that column's collation: MariaDB compares two plain texts without case
+            return literal(constant, ExactText()) + func.substr(self._tables.issuer.c.issuer_of_patient_id, 1, 0)
         return self._tables.entity(attribute.level).c[attribute.column]
 
     def _empty(self, attribute: Attribute) -> Condition:
@@ -104,6 +113,9 @@ class Matcher:
             if attribute.multi_valued:
                 return _any(column, [number_text(number) for number in numbers], wildcards=False)
             return column.in_(numbers)
+        if attribute.vr == "UI":
+            # MariaDB does not even compare a UID with what cannot be one
+            values = [value for value in values if value.isascii()]
         wildcards = attribute.vr in _WILDCARD_VRS
         if wildcards and any(not value.strip("*") for value in values):
             return None
@@ -138,9 +150,9 @@ class Matcher:
         owner = names.c[f"{attribute.level.entity}_pk"]
         folded = fold_person_name(group)
         patterns = [folded]
-        while patterns[-1].endswith("^*"):
+        while patterns[-1].endswith("^*") and len(patterns) <= _PERSON_NAME_COMPONENTS:
             # trailing components may be left out (PS3.5 6.2.1.2), so DOE^* is DOE too
-            patterns.append(patterns[-1][:-2])
+            patterns.append(patterns[-1][:-2].rstrip("^"))
         condition = _one_of(names.c.folded, [pattern for pattern in patterns if pattern], wildcards=True)
         chosen = select(owner).where(names.c.tag == attribute.tag, condition)
         return tables.entity.c.pk.in_(chosen)
@@ -168,7 +180,7 @@ class Matcher:
         items = tables.sequences[attribute.keyword]
         conditions = []
         for item in attribute.item_attributes:
-            text = value.get(item.keyword, "").strip(" ")
+            text = searchable(value.get(item.keyword, ""))
             if not text.strip("*"):
                 continue
             column = items.c[item.column]
@@ -210,6 +222,11 @@ class Matcher:
         return and_(*conditions)
 
 
+def searchable(value: str) -> str:
+    """The value as the index would have it; what no database can take matches nothing."""
+    return _SURROGATE.sub("\ufffd", without_nul(value)).strip(" ")
+
+
 def _is_range(value: MatchValue | None) -> bool:
     return isinstance(value, str) and bool(value.strip(" *")) and value.strip(" ") != _EMPTY
 
@@ -233,8 +250,15 @@ def _within(column: ColumnElement[Any], moments: Range[Any]) -> Condition:
 def _values(attribute: Attribute, text: str) -> list[str]:
     """PS3.4 C.2.2.2.2 List of UID Matching, C.2.2.2.8 Multiple Value Matching."""
     if attribute.vr in _SINGLE_VALUE_VRS:
-        return [text]
-    return [value.strip(" ") for value in text.split("\\") if value.strip(" ")] or [text]
+        values = [text]
+    else:
+        values = [value.strip(" ") for value in text.split("\\") if value.strip(" ")] or [text]
+    most = _MOST_UIDS if attribute.vr == "UI" else _MOST_VALUES
+    if len(values) > most:
+        raise InvalidQuery(f"{attribute.keyword} has {len(values)} values; ask for {most} at a time", attribute.keyword)
+    if max(map(len, values)) > _LONGEST_VALUE or (attribute.vr != "UI" and len(text) > _LONGEST_KEY):
+        raise InvalidQuery(f"{attribute.keyword} is too long to search by; shorten it", attribute.keyword)
+    return values
 
 
 def _number(attribute: Attribute, text: str) -> int | float:
@@ -278,22 +302,11 @@ def _any(column: ColumnElement[Any], values: Sequence[str], *, wildcards: bool) 
     framed = literal("\\", ExactText()) + column + literal("\\", ExactText())
     for value in values:
         if wildcards and _has_wildcard(value):
-            conditions.append(column.regexp_match(_value_pattern(value)))
+            conditions.append(column.regexp_match(value_pattern(value)))
         else:
             escaped = re.sub(r"([!%_])", rf"{_ESCAPE}\1", value)
             conditions.append(framed.like(f"%\\{escaped}\\%", escape=_ESCAPE))
-    return or_(*conditions)
-
-
-def _value_pattern(value: str) -> str:
-    """A regular expression that every database reads alike; no wildcard reaches over a backslash."""
-    parts = {"*": r"[^\\]*", "?": r"[^\\]"}
-    body = "".join(parts.get(character) or _literal_pattern(character) for character in value)
-    return rf"(^|\\){body}(\\|$)"
-
-
-def _literal_pattern(character: str) -> str:
-    return character if character.isalnum() or ord(character) > 127 or character == " " else f"\\{character}"
+    return or_(false(), *conditions)
 
 
 def _required(table: Table | None) -> Table:

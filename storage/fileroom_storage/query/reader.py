@@ -7,7 +7,7 @@ from sqlalchemy import Engine, select
 
 from ..index.engine import unavailable_errors
 from ..index.tables import Tables
-from .inventory import IndexedObject, conflict_objects, indexed_objects, last_change, unknown_locations
+from .inventory import IndexedObject, conflict_objects, indexed_objects, last_change, locations_of, unknown_locations
 from .locate import FramePlace, Locator, StoredInstance
 from .query import Query
 from .select import Answer, Finder
@@ -55,6 +55,10 @@ class IndexReader:
     def unknown_locations(self, locations: Iterable[str]) -> list[str]:
         with unavailable_errors(), self._engine.connect() as connection:
             return unknown_locations(connection, self._tables, locations)
+
+    def locations_of(self, sop_instance_uid: str, digest: str) -> list[str]:
+        with unavailable_errors(), self._engine.connect() as connection:
+            return locations_of(connection, self._tables, sop_instance_uid, digest)
 
     def last_change(self) -> datetime | None:
         with unavailable_errors(), self._engine.connect() as connection:

@@ -1,5 +1,6 @@
 """Dates, times and moments in a query, and the ranges they name (PS3.4 C.2.2.2.5)."""
 
+import calendar
 import datetime as dt
 import re
 from collections.abc import Callable
@@ -11,7 +12,6 @@ from ..index.rows import date_of, offset_of, time_of
 
 Moment = TypeVar("Moment", dt.date, dt.time, dt.datetime)
 
-_MICROSECOND = dt.timedelta(microseconds=1)
 _DATE_TIME = re.compile(r"(\d{4})(\d\d)?(\d\d)?(\d\d)?(\d\d)?(\d\d)?(?:\.(\d{1,6}))?([+-]\d{4})?")
 # a '-' that parts two moments, not one that begins an offset from UTC at the end of one
 _TIME = re.compile(r"(\d\d)(?::?(\d\d)(?::?(\d\d)(?:\.(\d{1,6}))?)?)?")
@@ -101,13 +101,14 @@ def _date_time_bounds(text: str) -> tuple[dt.datetime, dt.datetime] | None:
             last = first.replace(microsecond=_last_microsecond(fraction))
             first = first.replace(microsecond=int((fraction or "0").ljust(6, "0")))
         elif minute:
-            last = first + dt.timedelta(minutes=1) - _MICROSECOND
+            last = first.replace(second=59, microsecond=999999)
         elif hour:
-            last = first + dt.timedelta(hours=1) - _MICROSECOND
+            last = first.replace(minute=59, second=59, microsecond=999999)
         elif day:
-            last = first + dt.timedelta(days=1) - _MICROSECOND
+            last = first.replace(hour=23, minute=59, second=59, microsecond=999999)
         elif month:
-            last = (first + dt.timedelta(days=31)).replace(day=1) - _MICROSECOND
+            last_day = calendar.monthrange(first.year, first.month)[1]
+            last = first.replace(day=last_day, hour=23, minute=59, second=59, microsecond=999999)
         else:
             last = first.replace(month=12, day=31, hour=23, minute=59, second=59, microsecond=999999)
         shift = offset_of(offset) if offset else dt.timedelta()

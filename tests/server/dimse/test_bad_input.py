@@ -3,20 +3,25 @@
 import socket
 import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_FIND
 
 from tests.made import CT_IMAGE_STORAGE, encoded, made, uid
 from tests.server.dimse.conftest import Entity, Listen
-from tests.server.dimse.scu import STUDY_ROOT_FIND, VERIFICATION, associated, error_comment, store_bytes
-
-IMPLICIT = "1.2.840.10008.1.2"
-A_ABORT = 0x07
-P_DATA_TF = 0x04
+from tests.server.dimse.pdus import (
+    A_ABORT,
+    IMPLICIT,
+    P_DATA_TF,
+    find_bytes,
+    find_command,
+    nested,
+    p_data,
+    raw,
+    store_command,
+)
+from tests.server.dimse.scu import VERIFICATION, associated, error_comment, store_bytes
 
 
 def _echo(port: int) -> None:
@@ -40,21 +45,6 @@ def _received(connection: socket.socket, seconds: float = 20.0) -> bytes:
     except ConnectionResetError:
         pass
     return received
-
-
-@contextmanager
-def _raw(port: int) -> Iterator[tuple[Association, socket.socket]]:
-    """An association, and the socket under it."""
-    with associated(port, (CT_IMAGE_STORAGE, IMPLICIT), (STUDY_ROOT_FIND, IMPLICIT)) as association:
-        assert association.is_established
-        assert association.dul.socket is not None
-        assert association.dul.socket.socket is not None
-        yield association, association.dul.socket.socket
-
-
-def _p_data(control_header: int, value: bytes, context_id: int = 1) -> bytes:
-    item = struct.pack(">IBB", len(value) + 2, context_id, control_header) + value
-    return struct.pack(">BxI", P_DATA_TF, len(item)) + item
 
 
 def _wait_until_over(association: Association, seconds: float = 20.0) -> float:
@@ -98,7 +88,7 @@ def test_a_pdu_length_far_above_the_maximum(entity: Entity, kind: int) -> None:
 
 
 def test_a_giant_pdu_within_an_association(entity: Entity) -> None:
-    with _raw(entity.port) as (association, connection):
+    with raw(entity.port) as (association, connection):
         connection.sendall(struct.pack(">BxI", P_DATA_TF, 0xFFFFFFF0))
         _wait_until_over(association)
         assert association.is_aborted
@@ -107,8 +97,8 @@ def test_a_giant_pdu_within_an_association(entity: Entity) -> None:
 
 def test_a_peer_that_hangs_in_a_pdu(listening: Listen) -> None:
     entity = listening(network_timeout=1, acse_timeout=1)
-    with _raw(entity.port) as (association, connection):
-        connection.sendall(_p_data(0x00, b"\x00" * 1000)[:500])
+    with raw(entity.port) as (association, connection):
+        connection.sendall(p_data(0x00, b"\x00" * 1000)[:500])
         _echo(entity.port)  # others are not held up
         assert _wait_until_over(association) < 10
     with socket.create_connection(("127.0.0.1", entity.port)) as silent:
@@ -120,8 +110,8 @@ def test_a_peer_that_hangs_in_a_pdu(listening: Listen) -> None:
 
 
 def test_an_association_aborted_within_an_object(entity: Entity) -> None:
-    with _raw(entity.port) as (association, connection):
-        connection.sendall(_p_data(0x03, _store_command()) + _p_data(0x00, b"\x08\x00\x05\x00"))
+    with raw(entity.port) as (association, connection):
+        connection.sendall(p_data(0x03, store_command()) + p_data(0x00, b"\x08\x00\x05\x00"))
         association.abort()
     _echo(entity.port)
     assert not list(entity.storage.locate({"SOPInstanceUID": uid(1, 1, 1)}))
@@ -130,17 +120,17 @@ def test_an_association_aborted_within_an_object(entity: Entity) -> None:
 @pytest.mark.parametrize(
     "pdus",
     [
-        _p_data(0x03, b"\xde\xad\xbe\xef" * 10),
-        _p_data(0x02, b"a data set without a command"),
-        _p_data(0x03, b""),
-        b"".join(_p_data(0x01, b"\x00" * 60_000) for _ in range(3)),
-        _p_data(0x03, b"\x00\x00\x00\x01\x02\x00\x00\x00\xff\x7f"),
+        p_data(0x03, b"\xde\xad\xbe\xef" * 10),
+        p_data(0x02, b"a data set without a command"),
+        p_data(0x03, b""),
+        b"".join(p_data(0x01, b"\x00" * 60_000) for _ in range(3)),
+        p_data(0x03, b"\x00\x00\x00\x01\x02\x00\x00\x00\xff\x7f"),
         struct.pack(">BxI", P_DATA_TF, 6) + struct.pack(">IBB", 0xFFFF, 1, 3),
     ],
     ids=["garbage", "no command", "empty", "endless command", "unknown command", "lying item length"],
 )
 def test_unusable_messages_end_the_association(entity: Entity, pdus: bytes) -> None:
-    with _raw(entity.port) as (association, connection):
+    with raw(entity.port) as (association, connection):
         connection.sendall(pdus)
         _wait_until_over(association)
         assert association.is_aborted
@@ -149,12 +139,12 @@ def test_unusable_messages_end_the_association(entity: Entity, pdus: bytes) -> N
 
 def test_an_identifier_without_end(entity: Entity) -> None:
     before = _resident()
-    with _raw(entity.port) as (association, connection):
-        connection.sendall(_p_data(0x03, _find_command(), 3))
+    with raw(entity.port) as (association, connection):
+        connection.sendall(p_data(0x03, find_command(), 3))
         sent = 0
         with suppress(OSError):
             while sent < 1000:
-                connection.sendall(_p_data(0x00, b"\x00" * 100_000, 3))
+                connection.sendall(p_data(0x00, b"\x00" * 100_000, 3))
                 sent += 1
         assert sent < 1000
         _wait_until_over(association)
@@ -163,8 +153,8 @@ def test_an_identifier_without_end(entity: Entity) -> None:
 
 
 def test_requests_that_do_not_wait_for_answers(entity: Entity) -> None:
-    command = _p_data(0x03, _find_command(), 3) + _p_data(0x02, b"", 3)
-    with _raw(entity.port) as (association, connection):
+    command = p_data(0x03, find_command(), 3) + p_data(0x02, b"", 3)
+    with raw(entity.port) as (association, connection):
         with suppress(OSError):
             connection.sendall(command * 5000)
         _wait_until_over(association)
@@ -173,34 +163,16 @@ def test_requests_that_do_not_wait_for_answers(entity: Entity) -> None:
 
 @pytest.mark.parametrize("delimited", [True, False])
 def test_an_identifier_nested_ten_thousand_levels_deep(entity: Entity, delimited: bool) -> None:
-    depth = 10_000
-    request_attributes = b"\x40\x00\x75\x02"
-    if delimited:
-        opening = request_attributes + b"\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0" + b"\xff\xff\xff\xff"
-        closing = b"\xfe\xff\x0d\xe0\x00\x00\x00\x00" + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
-        nested = opening * depth + closing * depth
-    else:
-        nested = b""
-        for _ in range(depth):
-            nested = (
-                request_attributes
-                + struct.pack("<I", len(nested) + 8)
-                + b"\xfe\xff\x00\xe0"
-                + struct.pack("<I", len(nested))
-                + nested
-            )
-    identifier = b"\x08\x00\x52\x00\x06\x00\x00\x00SERIES" + nested
-    with _raw(entity.port) as (association, _):
-        status = _find_bytes(association, identifier)
+    identifier = b"\x08\x00\x52\x00\x06\x00\x00\x00SERIES" + nested(10_000, delimited=delimited)
+    with raw(entity.port) as (association, _):
+        status = find_bytes(association, identifier)
         assert status.Status == 0xA900
         assert error_comment(status) == "the identifier cannot be read: nested too deep"
     _echo(entity.port)
 
 
 def test_an_object_nested_ten_thousand_levels_deep(entity: Entity) -> None:
-    opening = b"\x40\x00\x75\x02" + b"\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0" + b"\xff\xff\xff\xff"
-    closing = b"\xfe\xff\x0d\xe0\x00\x00\x00\x00" + b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
-    data_set = encoded(made(), implicit=True) + opening * 10_000 + closing * 10_000
+    data_set = encoded(made(), implicit=True) + nested(10_000)
     with associated(entity.port, (CT_IMAGE_STORAGE, IMPLICIT)) as association:
         assert store_bytes(association, data_set, CT_IMAGE_STORAGE, uid(1, 1, 1)).Status == 0xC003
         good = encoded(made(), implicit=True)
@@ -208,8 +180,8 @@ def test_an_object_nested_ten_thousand_levels_deep(entity: Entity) -> None:
 
 
 def test_an_undecodable_identifier(entity: Entity) -> None:
-    with _raw(entity.port) as (association, _):
-        status = _find_bytes(association, b"\x08\x00\x52\x00\xff\x00\x00\x00STUDY")
+    with raw(entity.port) as (association, _):
+        status = find_bytes(association, b"\x08\x00\x52\x00\xff\x00\x00\x00STUDY")
         assert status.Status == 0xA900
         assert error_comment(status) == "the identifier cannot be read: truncated"
 
@@ -217,9 +189,9 @@ def test_an_undecodable_identifier(entity: Entity) -> None:
 @pytest.mark.filterwarnings("ignore:.*VR UI:UserWarning")  # pydicom's; the server ignores them
 @pytest.mark.parametrize("uid_text", ["1." + "2" * 100, "../../../etc/passwd", "1.2\x00.3"])
 def test_unusable_uids_in_the_command(entity: Entity, uid_text: str) -> None:
-    with _raw(entity.port) as (association, connection):
+    with raw(entity.port) as (association, connection):
         association._reactor_checkpoint.clear()
-        connection.sendall(_p_data(0x03, _store_command(uid_text)) + _p_data(0x02, encoded(made(), implicit=True)))
+        connection.sendall(p_data(0x03, store_command(uid_text)) + p_data(0x02, encoded(made(), implicit=True)))
         _, response = association.dimse.get_msg(block=True)
         association._reactor_checkpoint.set()
         assert response is not None
@@ -227,49 +199,3 @@ def test_unusable_uids_in_the_command(entity: Entity, uid_text: str) -> None:
         # refused, or kept under the UID that is in the data set, with a warning
         assert response.Status & 0xF000 in (0xA000, 0xB000, 0xC000)
     _echo(entity.port)
-
-
-def _command(*elements: tuple[int, bytes]) -> bytes:
-    return b"".join(struct.pack("<HHI", 0, element, len(value)) + value for element, value in elements)
-
-
-def _padded(text: str) -> bytes:
-    encoded_text = text.encode("ascii")
-    return encoded_text + b"\x00" * (len(encoded_text) % 2)
-
-
-def _us(number: int) -> bytes:
-    return struct.pack("<H", number)
-
-
-def _store_command(sop_instance_uid: str = uid(1, 1, 1)) -> bytes:
-    return _command(
-        (0x0002, _padded(CT_IMAGE_STORAGE)),
-        (0x0100, _us(0x0001)),
-        (0x0110, _us(1)),
-        (0x0700, _us(0)),
-        (0x0800, _us(1)),
-        (0x1000, _padded(sop_instance_uid)),
-    )
-
-
-def _find_command() -> bytes:
-    return _command(
-        (0x0002, _padded(STUDY_ROOT_FIND)), (0x0100, _us(0x0020)), (0x0110, _us(1)), (0x0700, _us(0)), (0x0800, _us(1))
-    )
-
-
-def _find_bytes(association: Association, identifier: bytes) -> C_FIND:
-    """The response to a C-FIND with these bytes as its identifier."""
-    assert association.dul.socket is not None
-    assert association.dul.socket.socket is not None
-    association._reactor_checkpoint.clear()
-    try:
-        fragments = [identifier[start : start + 10_000] for start in range(0, len(identifier), 10_000)]
-        pdus = [_p_data(0x00, fragment, 3) for fragment in fragments[:-1]] + [_p_data(0x02, fragments[-1], 3)]
-        association.dul.socket.socket.sendall(_p_data(0x03, _find_command(), 3) + b"".join(pdus))
-        _, response = association.dimse.get_msg(block=True)
-    finally:
-        association._reactor_checkpoint.set()
-    assert isinstance(response, C_FIND)
-    return response

@@ -11,7 +11,7 @@ from fileroom_storage.errors import SchemaNotCurrent
 from fileroom_storage.index import schema
 from fileroom_storage.index.engine import UnsupportedDatabase, create_engine
 from fileroom_storage.index.tables import standard_tables
-from fileroom_storage.index.views import VIEW_NAMES
+from fileroom_storage.index.views import VIEW_NAMES, drop_views, has_views
 
 
 def test_migrations_lead_to_the_declared_tables(database_url: str) -> None:
@@ -37,6 +37,16 @@ def test_upgrade_may_be_called_again(database_url: str) -> None:
     schema.create_if_empty(engine)
     schema.upgrade(engine)
     schema.check_current(engine)
+    engine.dispose()
+
+
+def test_upgrade_makes_the_views_that_one_cut_short_did_not(database_url: str) -> None:
+    engine = create_engine(database_url)
+    schema.upgrade(engine)
+    with engine.begin() as connection:
+        drop_views(connection)
+    schema.upgrade(engine)
+    assert has_views(engine)
     engine.dispose()
 
 

@@ -56,6 +56,14 @@ def test_an_unknown_sender_is_left_out() -> None:
     assert read_file_meta(meta(title=None) + SOP_INSTANCE).source_application_entity_title is None
 
 
+@pytest.mark.parametrize("garbled", ["1.2\0.840.10008.1.2.1", "\xe9.2.840", "1." * 40 + "1"])
+def test_a_transfer_syntax_that_is_no_uid_is_that_of_the_data_set(garbled: str) -> None:
+    value = garbled.encode("latin_1")
+    element = b"\x02\x00\x10\x00UI" + len(value).to_bytes(2, "little") + value
+    content = bytes(128) + b"DICM" + element + SOP_INSTANCE + STUDY
+    assert read_file_meta(content).transfer_syntax_uid == LITTLE_ENDIAN
+
+
 def test_any_buffer() -> None:
     content = meta() + SOP_INSTANCE
     expected = read_file_meta(content)

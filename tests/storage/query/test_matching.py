@@ -7,6 +7,7 @@ import pytest
 
 from fileroom_storage.attributes import Level
 from fileroom_storage.errors import InvalidQuery
+from fileroom_storage.query.query import MatchValue
 from fileroom_storage.storage import Query, Storage, StorageSettings
 from tests.conformance.matching_table import ROWS, Row
 from tests.conformance.stored_objects import objects, target
@@ -64,6 +65,47 @@ def test_a_key_that_cannot_be_matched_is_named(sqlite_storage: Storage, level: L
     with pytest.raises(InvalidQuery) as caught:
         sqlite_storage.find(Query(level, {keyword: value}))
     assert caught.value.keyword == keyword
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value", "found"),
+    [
+        # the same for all that is here, and compared as exactly as what differs
+        ("RetrieveAETitle", "FILEROOM", True),
+        ("RetrieveAETitle", "FILE*", True),
+        ("RetrieveAETitle", "fileroom", False),
+        ("RetrieveAETitle", "file*", False),
+        ("InstanceAvailability", "ON?INE", True),
+        # what no database takes
+        ("StudyInstanceUID", "é", False),
+        ("StudyInstanceUID", f"é\\{uid(1)}", True),
+        ("SOPClassesInStudy", "é", False),
+        ("PatientID", "P\x001", True),
+        ("PatientID", "\ud800", False),
+        ("PatientName", "Do\0e*", True),
+        ("PatientName", "\ud800*", False),
+        ("ProcedureCodeSequence", {"CodeValue": "X\0"}, True),
+        ("ImageType", "ORIG\0*", True),
+        # any number of components may be left out
+        ("PatientName", "Doe^Jane^^*", True),
+        ("PatientName", "Doe^Jane^^^*^", True),
+        ("AcquisitionDateTime", "999912", False),
+        ("AcquisitionDateTime", "-999912", True),
+    ],
+)
+def test_a_value_is_compared_alike_everywhere(storage: Storage, keyword: str, value: MatchValue, found: bool) -> None:
+    code = {"CodeValue": "X", "CodingSchemeDesignator": "99X", "CodeMeaning": "x"}
+    store(
+        storage,
+        made(ImageType=["ORIGINAL", "PRIMARY"], AcquisitionDateTime="20240131", ProcedureCodeSequence=[code]),
+    )
+    assert storage.count(Query(Level.IMAGE, {keyword: value})) == found
+
+
+def test_a_uid_that_none_can_be_is_located_nowhere(storage: Storage) -> None:
+    store(storage, made())
+    assert list(storage.locate({"StudyInstanceUID": "é"})) == []
+    assert len(list(storage.locate({"StudyInstanceUID": f"é\\{uid(1)}", "PatientID": "P1\\\ud800"}))) == 1
 
 
 def test_pages_follow_one_another_newest_first(storage: Storage) -> None:

@@ -1,0 +1,86 @@
+"""What one writer reads before it holds the locks, another changes: counts stay exact, and no sender hears of it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fileroom_storage.attributes import Level
+from fileroom_storage.index import entities, ingest, removal
+from fileroom_storage.storage import ConflictType, Query, Resolution, Storage, StorageSettings
+from tests.databases import Databases
+from tests.made import made, uid
+from tests.storage.stored import exact_counts, store
+
+
+# SQLite lets only one writer begin
+@pytest.fixture(params=["mariadb", "postgresql"])
+def served(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Storage]:
+    with (
+        databases.fresh(request.param, tmp_path) as url,
+        Storage.open(StorageSettings(tmp_path / "data", url)) as storage,
+    ):
+        storage.create_schema_if_empty()
+        yield storage
+
+
+def before_the_lock(monkeypatch: pytest.MonkeyPatch, module: Any, change: Callable[[], object]) -> None:
+    """Runs `change` once, when `module` has read what it wants to lock."""
+    done: list[bool] = []
+
+    def lock(*arguments: Any) -> Any:
+        if not done:
+            done.append(True)
+            change()
+        return entities.lock(*arguments)
+
+    monkeypatch.setattr(module, "lock", lock)
+
+
+def series_in_conflict(storage: Storage) -> Callable[[], None]:
+    """A series that can be moved to study 2, and what moves it."""
+    store(storage, made())
+    store(storage, made(SOPInstanceUID=uid(1, 1, 2), StudyInstanceUID=uid(2)))
+    other = {"StudyInstanceUID": uid(1), "SeriesInstanceUID": uid(1, 2)}
+    store(storage, made(SOPInstanceUID=uid(1, 2, 1), **other))
+    [conflict] = storage.conflicts()
+    assert conflict.type is ConflictType.SERIES_STUDY
+    return lambda: storage.resolve_conflict(conflict.pk, Resolution.ACCEPT)
+
+
+def test_a_series_that_moves_while_an_object_comes_in(served: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    before_the_lock(monkeypatch, ingest, series_in_conflict(served))
+    outcome = store(served, made(SOPInstanceUID=uid(1, 1, 3)))
+    assert (outcome.status, outcome.study_instance_uid) == ("stored", uid(2))
+    assert exact_counts(served)
+
+
+def test_a_series_that_moves_while_an_instance_is_deleted(served: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    before_the_lock(monkeypatch, removal, series_in_conflict(served))
+    assert served.delete({"SOPInstanceUID": uid(1, 1, 2)}) == 1
+    assert exact_counts(served)
+
+
+def test_what_came_in_under_a_key_given_again_is_not_deleted(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite gives the key of a deleted row again."""
+    store(sqlite_storage, made())
+    [located] = sqlite_storage.locate({"SOPInstanceUID": uid(1, 1, 1)})
+    sqlite_storage.delete({"SOPInstanceUID": uid(1, 1, 1)})
+    store(sqlite_storage, made(SOPInstanceUID=uid(1, 1, 2)))
+    monkeypatch.setattr(sqlite_storage, "locate", lambda _: iter([located]))
+    assert sqlite_storage.delete({"SOPInstanceUID": uid(1, 1, 1)}) == 0
+    assert sqlite_storage.count(Query(Level.IMAGE)) == 1
+
+
+def test_a_series_that_is_already_where_it_was_to_go(storage: Storage) -> None:
+    store(storage, made())
+    store(storage, made(SOPInstanceUID=uid(1, 1, 2), StudyInstanceUID=uid(2)))
+    storage.delete({"StudyInstanceUID": uid(1)})
+    store(storage, made(SOPInstanceUID=uid(1, 1, 2), StudyInstanceUID=uid(2)))
+    [conflict] = storage.conflicts()
+    storage.resolve_conflict(conflict.pk, Resolution.ACCEPT)
+    assert list(storage.conflicts()) == []
+    assert exact_counts(storage)

@@ -1,0 +1,124 @@
+"""The group commit when the database is away, slow, or loses its answer: no bytes are lost, nobody waits for ever."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
+
+from fileroom_storage.attributes import Level
+from fileroom_storage.errors import StorageUnavailable
+from fileroom_storage.index import maintenance, writer
+from fileroom_storage.index.engine import create_engine, write_transaction
+from fileroom_storage.index.tables import standard_tables
+from fileroom_storage.storage import ConflictType, ConnectionPool, Query, Storage, StorageSettings
+from tests.databases import Databases
+from tests.made import made, uid
+from tests.storage.stored import exact_counts, store
+
+NUMBER = {"InstanceNumber": "2"}
+
+
+def objects(storage: Storage) -> list[Path]:
+    return sorted((storage.settings.data / "objects").rglob("*.dcm"))
+
+
+def lose_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next commit happens, but its answer does not come back."""
+    lost: list[bool] = []
+
+    @contextmanager
+    def transaction(engine: Engine) -> Iterator[Connection]:
+        with write_transaction(engine) as connection:
+            yield connection
+        if not lost:
+            lost.append(True)
+            raise OperationalError("COMMIT", {}, Exception("connection lost"), connection_invalidated=True)
+
+    monkeypatch.setattr(writer, "write_transaction", transaction)
+
+
+def test_an_object_whose_commit_was_not_answered_is_stored_once(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_the_answer(monkeypatch)
+    assert store(storage, made()).status == "stored"
+    assert list(storage.check(verify=True)) == []
+    assert exact_counts(storage)
+
+
+def test_a_conflicts_copy_survives_a_commit_that_was_not_answered(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(storage, made())
+    lose_the_answer(monkeypatch)
+    assert store(storage, made(**NUMBER)).conflicts == (ConflictType.CONTENT,)
+    [conflict] = storage.conflicts()
+    assert conflict.occurrences == 1
+    assert len(objects(storage)) == 2
+    assert list(storage.check(verify=True)) == []
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
+def test_readers_who_hold_all_connections_keep_no_object_out(kind: str, databases: Databases, tmp_path: Path) -> None:
+    with databases.fresh(kind, tmp_path) as url:
+        settings = StorageSettings(tmp_path / "data", url, pool=ConnectionPool(size=2, overflow=0, timeout=0.1))
+        with Storage.open(settings) as storage:
+            storage.create_schema_if_empty()
+            store(storage, made())
+            readers = [storage.find(Query(Level.IMAGE)) for _ in range(2)]
+            for reader in readers:
+                next(reader)
+            with pytest.raises(StorageUnavailable):
+                storage.count(Query(Level.IMAGE))
+            assert store(storage, made(SOPInstanceUID=uid(1, 1, 2))).status == "stored"
+            for reader in readers:
+                reader.close()
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
+def test_closing_does_not_wait_for_a_database_that_does_not_answer(
+    kind: str, databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_ANSWER_SECONDS", 0.2)
+    with databases.fresh(kind, tmp_path) as url:
+        storage = Storage.open(StorageSettings(tmp_path / "data", url))
+        storage.create_schema_if_empty()
+        other = create_engine(url)
+        with other.connect() as connection:
+            connection.execute(standard_tables().issuer.insert(), {"issuer_of_patient_id": "DEFAULT_DOMAIN"})
+            with pytest.raises(StorageUnavailable, match="takes too long"):
+                store(storage, made())
+            closing = threading.Thread(target=storage.close)
+            closing.start()
+            closing.join(30)
+            assert not closing.is_alive()
+            with pytest.raises(StorageUnavailable, match="stopping"):
+                store(storage, made())
+            connection.rollback()
+        other.dispose()
+
+
+def test_no_object_is_left_over_when_the_index_goes_away_in_a_deletion(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_PAGE", 1)
+    for number in (1, 2):
+        store(storage, made(SOPInstanceUID=uid(1, 1, number)))
+    calls: list[bool] = []
+
+    @contextmanager
+    def once(engine: Engine) -> Iterator[Connection]:
+        if calls:
+            raise OperationalError("BEGIN", {}, Exception("away"))
+        calls.append(True)
+        with write_transaction(engine) as connection:
+            yield connection
+
+    monkeypatch.setattr(maintenance, "write_transaction", once)
+    with pytest.raises(StorageUnavailable):
+        storage.delete({"StudyInstanceUID": uid(1)})
+    assert storage.count(Query(Level.IMAGE)) == len(objects(storage)) == 1
