@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from enum import Enum, auto
-from io import BytesIO
+from io import SEEK_END, BytesIO
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
@@ -25,7 +25,7 @@ from fileroom_server.status import (
     SUCCESS,
     Status,
 )
-from fileroom_storage.errors import StorageError
+from fileroom_storage.errors import ObjectMissing, StorageError
 from fileroom_storage.storage import Storage, StoredInstance
 
 _log = logging.getLogger(__name__)
@@ -153,6 +153,8 @@ class Sender:
 
     def _stored_fragments(self, instance: StoredInstance) -> Generator[bytes, None, None]:
         with self._storage.open_object(instance) as file:
+            if file.seek(0, SEEK_END) != instance.size:
+                raise ObjectMissing("the object store has only a part of the object, or another; run `fileroom check`")
             file.seek(instance.data_set_offset)
             yield from _fragments(file.read, instance.size - instance.data_set_offset, self._fragment_length)
 
@@ -189,11 +191,12 @@ class Sender:
         context_id = context.context_id
         if context_id is None:
             raise _CannotSend("the presentation context has no identifier")
+        # an object that cannot be read has to fail before its request is on the way
+        held = next(data_set, b"")
         for command in message.encode_msg(context_id, self._fragment_length + 6):
             self._association.dul.send_pdu(command)
         # The data set goes out while it is read, and no faster than the peer takes it. PS3.8 E.2: bit 1 marks the last
         # fragment.
-        held = next(data_set, b"")
         for fragment in data_set:
             self._send_fragment(context_id, b"\x00", held)
             held = fragment

@@ -54,7 +54,7 @@ class Storage:
     """One index and one object store. Any number of processes may open the same; each opens its own after a fork."""
 
     def __init__(self, settings: StorageSettings) -> None:
-        settings.data.mkdir(parents=True, exist_ok=True)
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.settings = settings
         registry, self._tables = standard_registry(), standard_tables()
         self._engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)

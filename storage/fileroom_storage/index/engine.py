@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -93,6 +93,9 @@ def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: Connection
         pool_size=pool.size,
         max_overflow=-1,
     )
+    with suppress(OSError):  # what is wrong is told when the index is used
+        # it holds patient data: nobody else may read it; what SQLite puts beside it gets the same mode
+        Path(url.database).touch(mode=0o600)
     synchronous = "FULL" if durability == "full" else "NORMAL"
 
     @event.listens_for(engine, "connect")

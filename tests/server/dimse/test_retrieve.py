@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -244,11 +244,28 @@ def test_one_failure_of_one(entity: Entity, destination: Peer) -> None:
     assert failed.FailedSOPInstanceUIDList == uid(1, 2, 1)
 
 
+def _damage(storage: Storage, damage: Callable[[Path], object]) -> None:
+    (instance,) = storage.locate({"SOPInstanceUID": uid(1, 1, 2)})
+    (path,) = (path for path in storage.settings.data.rglob("*.dcm") if path.match(f"*{instance.location}"))
+    damage(path)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-2])])
+def test_get_of_an_object_that_is_lost_sends_the_others(entity: Entity, damage: Callable[[Path], object]) -> None:
+    _fill(entity.storage)
+    _damage(entity.storage, damage)
+    scp = Destination()
+    _, status, failed = _get(entity, STUDY, scp, (CT_IMAGE_STORAGE, [EXPLICIT]))
+    assert (status.Status, _counts(status)) == (0xB000, (None, 3, 1, 0))
+    assert failed is not None
+    assert failed.FailedSOPInstanceUIDList == uid(1, 1, 2)
+    # no request without its data set has reached the peer
+    assert len(scp.received) == 3
+
+
 def test_an_object_that_is_lost_counts_as_failed(entity: Entity, destination: Peer) -> None:
     _fill(entity.storage)
-    (instance,) = entity.storage.locate({"SOPInstanceUID": uid(1, 1, 2)})
-    (path,) = (path for path in entity.storage.settings.data.rglob("*.dcm") if path.match(f"*{instance.location}"))
-    path.unlink()
+    _damage(entity.storage, Path.unlink)
     scp = Destination()
     with scp.listen(destination, (CT_IMAGE_STORAGE, [EXPLICIT])):
         _, status, failed = _move(entity, STUDY)

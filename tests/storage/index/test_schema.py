@@ -94,3 +94,14 @@ def test_every_foreign_key_has_an_index(tmp_path: Path) -> None:
 def test_a_database_that_cannot_hold_the_index_is_named(url: str) -> None:
     with pytest.raises(UnsupportedDatabase):
         create_engine(url)
+
+
+def test_nobody_else_may_read_the_index_in_a_file(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'index.sqlite'}")
+    schema.upgrade(engine)
+    with engine.connect():
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("index.sqlite*")}
+    engine.dispose()
+    modes.pop("index.sqlite.lock")
+    assert modes.keys() >= {"index.sqlite", "index.sqlite-wal"}
+    assert set(modes.values()) == {0o600}
