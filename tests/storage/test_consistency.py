@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,9 +94,10 @@ def test_the_last_copy_is_no_superfluous_one(storage: Storage) -> None:
     path = orphan(storage, part10(made()))
     indexed.unlink()
     storage.adopt_orphans()
+    # it takes the place of what was lost
     assert path.exists()
-    assert [finding.repair for finding in storage.check(repair=True)] == ["row removed", "adopted"]
     assert list(storage.check(verify=True)) == []
+    assert len(list(storage.locate({"SOPInstanceUID": uid(1, 1, 1)}))) == 1
 
 
 def test_a_conflicts_own_copy_may_be_adopted_twice(storage: Storage) -> None:
@@ -178,3 +180,17 @@ def test_a_conflicts_own_copy_is_no_orphan(storage: Storage) -> None:
     storage.resolve_conflict(conflict.pk, Resolution.KEEP)
     assert len(objects(storage)) == 1
     assert list(storage.check(verify=True)) == []
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-2])])
+def test_an_object_that_was_lost_is_put_back_when_it_is_sent_again(
+    storage: Storage, damage: Callable[[Path], object]
+) -> None:
+    store(storage, made())
+    damage(only_object(storage))
+    assert store(storage, made()).status == "stored"
+    [instance] = storage.locate({"SOPInstanceUID": uid(1, 1, 1)})
+    assert storage.read_data_set(instance) == part10(made())[instance.data_set_offset :]
+    assert exact_counts(storage)
+    assert FindingKind.MISSING not in {finding.kind for finding in storage.check(verify=True)}
+    assert store(storage, made()).status == "already stored"

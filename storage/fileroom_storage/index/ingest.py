@@ -34,6 +34,7 @@ class Outcome:
     kept: bool = False  # its bytes are referred to, by an instance or by a conflict
     study_instance_uid: str = ""
     series_instance_uid: str = ""
+    twin: tuple[str, int] | None = None  # location and size of the same bytes that are there already
     conflicts: list[ConflictType] = field(default_factory=list)
 
 
@@ -103,6 +104,7 @@ class _Batch:
         if known["digest"] == arrival.stored_object.digest:
             # the very same object: an earlier try did commit, though its answer was lost
             outcome.stored = outcome.kept = known["location"] == arrival.stored_object.location
+            outcome.twin = None if outcome.kept else (known["location"], known["size"])
             return
         existing = self._parents_of(known)
         issuer = self.connection.execute(

@@ -14,11 +14,12 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from ..errors import StorageError, StorageUnavailable
+from ..errors import ObjectMissing, StorageError, StorageUnavailable
 from ..objects import ObjectStore
 from .arrival import Arrival
 from .engine import is_retryable, is_unavailable, write_transaction
 from .ingest import IndexChanged, Outcome, ingest
+from .removal import remove_instances
 from .tables import Tables
 
 _log = logging.getLogger(__name__)
@@ -144,9 +145,20 @@ class IndexWriter:
         arrivals = [submission.arrival for submission in batch]
         with write_transaction(self._engine) as connection:
             outcomes = ingest(connection, self._tables, arrivals, utc_now())
+            for number, outcome in enumerate(outcomes):
+                if outcome.twin is not None and not self._is_whole(*outcome.twin):
+                    # the index has the object, the object store has lost it: what has come takes its place
+                    remove_instances(connection, self._tables, [outcome.twin[0]], utc_now())
+                    [outcomes[number]] = ingest(connection, self._tables, [arrivals[number]], utc_now())
             for submission in batch:
                 submission.may_have_committed = True
             return outcomes
+
+    def _is_whole(self, location: str, size: int) -> bool:
+        try:
+            return self._objects.size(location) == size
+        except ObjectMissing:
+            return False
 
     def _refuse(self, batch: Sequence[_Submission], error: Exception) -> None:
         _log.error("%d objects could not be indexed: %s", len(batch), _described(error))
