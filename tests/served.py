@@ -1,10 +1,12 @@
 """A fileroom started as its users start it: `fileroom serve`, in processes of its own, on ports of its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,6 +59,19 @@ class Served:
                 pass
             time.sleep(0.05)
         raise TimeoutError(f"the server is not ready after {_START_SECONDS} s:\n{self.output}")
+
+    def peak_memory(self) -> dict[int, int]:
+        """The most bytes that each process has ever occupied, pages of mapped files among them."""
+        peaks: dict[int, int] = {}
+        waiting = [self.process.pid]
+        while waiting:
+            process = waiting.pop()
+            status = Path(f"/proc/{process}/status").read_text()
+            peaks[process] = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) << 10
+            for task in Path(f"/proc/{process}/task").iterdir():
+                with suppress(FileNotFoundError):  # a thread that ended meanwhile
+                    waiting += map(int, (task / "children").read_text().split())
+        return peaks
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -4,5 +4,13 @@ from .app import create_app
 from .blueprint import dicomweb_blueprint
 from .health import Readiness, health_blueprint
 from .settings import DicomwebSettings
+from .wado_uri import wado_uri_blueprint
 
-__all__ = ["DicomwebSettings", "Readiness", "create_app", "dicomweb_blueprint", "health_blueprint"]
+__all__ = [
+    "DicomwebSettings",
+    "Readiness",
+    "create_app",
+    "dicomweb_blueprint",
+    "health_blueprint",
+    "wado_uri_blueprint",
+]

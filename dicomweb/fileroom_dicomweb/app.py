@@ -1,16 +1,23 @@
 """The Flask application that fileroom serves: DICOMweb, health, and a page that says so."""
 
+from http import HTTPStatus
+
 from flask import Flask, Response, request
 
 from fileroom_storage.storage import Storage
 
 from .blueprint import dicomweb_blueprint
+from .compression import register_compression
+from .cors import register_cors
 from .forwarded import BehindProxy
 from .health import Readiness, health_blueprint
 from .origin_server import server_url
 from .problem import register_problem_handlers
 from .settings import DicomwebSettings
 from .start_page import start_page
+from .viewer import PATH as VIEWER_PATH
+from .viewer import base_path, is_installed, viewer_blueprint
+from .wado_uri import wado_uri_blueprint
 
 
 def create_app(storage: Storage, settings: DicomwebSettings | None = None, readiness: Readiness | None = None) -> Flask:
@@ -18,15 +25,30 @@ def create_app(storage: Storage, settings: DicomwebSettings | None = None, readi
     settings = settings or DicomwebSettings()
     app = Flask("fileroom_dicomweb", static_folder=None, template_folder=None)
     register_problem_handlers(app)
+    register_compression(app)
+    register_cors(app, settings.cors_origins, (settings.prefix, "/wado"))
     app.register_blueprint(dicomweb_blueprint(storage, settings), url_prefix=settings.prefix)
+    # where viewers look for it: OHIF's wadoUriRoot
+    app.register_blueprint(wado_uri_blueprint(storage, settings), url_prefix="/wado")
     app.register_blueprint(health_blueprint(storage, readiness), url_prefix="/health")
+
+    app.register_blueprint(viewer_blueprint(settings))
 
     @app.get("/")
     def start() -> Response:
+        if not is_installed(settings):
+            return about()
+        response = Response(status=HTTPStatus.FOUND, headers={"Location": f"{base_path(settings)}{VIEWER_PATH}/"})
+        response.headers["Cache-Control"] = "no-store"  # the viewer may be removed
+        return response
+
+    @app.get("/about")
+    def about() -> Response:
         base_url = (settings.base_url or server_url() + request.root_path).rstrip("/")
         root_url = base_url + settings.prefix
         links = {"The newest studies": f"{root_url}/studies?limit=25", "Health": f"{base_url}/health/ready"}
-        return start_page(root_url, links)
+        viewer_url = f"{base_url}{VIEWER_PATH}/" if is_installed(settings) else None
+        return start_page(root_url, links, viewer_url)
 
     app.wsgi_app = BehindProxy(app.wsgi_app, settings.trusted_proxies, settings.trusted_hops)  # type: ignore[method-assign]
     return app

@@ -1,5 +1,6 @@
 """Media types: what an Accept or Content-Type header says, and which of our offers it takes (PS3.18 8.7)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
@@ -9,9 +10,15 @@ from urllib.request import parse_http_list
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
+HTML = "text/html"
 JSON = "application/json"
 MULTIPART_RELATED = "multipart/related"
 OCTET_STREAM = "application/octet-stream"
+OPENAPI_JSON = "application/vnd.oai.openapi+json"
+PDF = "application/pdf"
+PROBLEM_JSON = "application/problem+json"
+ZIP = "application/zip"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,21 @@ class Offer:
         return self.media_type + syntax
 
 
+# Names that PS3.18 once had, or never, and clients still have, for what is offered by its present name.
+_OLD_NAMES: dict[str, tuple[str, ...]] = {
+    "image/dicom+jpeg": ("image/jpeg",),
+    "image/dicom+jpeg-ls": ("image/jls",),
+    "image/dicom+jls": ("image/jls",),
+    "image/dicom+jp2": ("image/jp2",),
+    "image/dicom+jpx": ("image/jpx", "image/jp2"),
+    "image/jpx": ("image/jp2",),
+    "image/dicom+rle": ("image/dicom-rle",),
+    "image/x-dicom+rle": ("image/dicom-rle",),
+    "image/jph": ("image/jphc",),
+    "application/x-dicom": (DICOM,),
+}
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+
 JSON_OFFERS = (Offer(DICOM_JSON), Offer(JSON))
 
 
@@ -70,12 +92,26 @@ def media_type(header: str | None) -> MediaType | None:
 def accept_ranges(header: str | None, query_string: str = "") -> tuple[MediaType, ...]:
     """What the client takes. The `accept` query parameter stands before the header (PS3.18 8.3.3.1)."""
     asked = [
-        unquote(value)
+        _without_quotes(unquote(value))
         for name, _, value in (parameter.partition("=") for parameter in query_string.split("&"))
         if name == "accept" and value
     ]
     ranges = [media_type(part) for value in asked or [header or ""] for part in parse_http_list(value)]
-    return tuple(one for one in ranges if one is not None) or (MediaType("*/*"),)
+    return tuple(_unnested(one) for one in ranges if one is not None) or (MediaType("*/*"),)
+
+
+def _without_quotes(value: str) -> str:
+    """A parameter's value, which some write in quotes as a whole."""
+    inside = value.strip()[1:-1]
+    return inside if value.strip() == f'"{inside}"' and '"' not in inside else value
+
+
+def _unnested(accepted: MediaType) -> MediaType:
+    """Takes parameters out of a type that was written whole: `type="application/dicom; transfer-syntax=*"`."""
+    inner = media_type(accepted.parameters.get("type"))
+    if inner is None or not inner.parameters:
+        return accepted
+    return MediaType(accepted.name, {**inner.parameters, **accepted.parameters, "type": inner.name})
 
 
 def choose(ranges: Sequence[MediaType], offers: Sequence[Offer]) -> Offer | None:
@@ -87,6 +123,14 @@ def choose(ranges: Sequence[MediaType], offers: Sequence[Offer]) -> Offer | None
         if liking[0] > 0 and liking > best:
             best, chosen = liking, offer
     return chosen
+
+
+def preferred(ranges: Sequence[MediaType], stored: Sequence[Offer], made: Sequence[Offer]) -> Offer | None:
+    """As `choose`, but what has to be made only where it is liked better than all that is stored."""
+    as_stored, other = choose(ranges, stored), choose(ranges, made)
+    if as_stored is None or other is None:
+        return as_stored or other
+    return as_stored if _liking(ranges, as_stored)[0] >= _liking(ranges, other)[0] else other
 
 
 def _liking(ranges: Sequence[MediaType], offer: Offer) -> tuple[float, int]:
@@ -112,7 +156,8 @@ def _closeness(accepted: MediaType, offer: Offer) -> int:
     if not closeness or offer.transfer_syntax_uid is None:
         return closeness
     syntax = accepted.parameters.get("transfer-syntax", "*").strip('"')
-    if syntax == "*":
+    if not _UID.fullmatch(syntax):
+        # any of them; or a media type, which some viewers put there
         return closeness
     return closeness + 1 if syntax == offer.transfer_syntax_uid else 0
 
@@ -120,6 +165,8 @@ def _closeness(accepted: MediaType, offer: Offer) -> int:
 def _type_closeness(wanted: str, offered: str) -> int:
     if wanted == offered:
         return 6
+    if offered in _OLD_NAMES.get(wanted, ()):
+        return 5
     if wanted == "*/*":
         return 2
     return 4 if wanted.endswith("/*") and offered.startswith(wanted[:-1]) else 0

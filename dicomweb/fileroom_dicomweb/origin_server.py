@@ -1,5 +1,6 @@
 """The origin server of PS3.18: storage and settings, and the addresses that its answers name."""
 
+import logging
 import re
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,9 +10,13 @@ from flask import request, url_for
 from fileroom_storage.errors import InstanceNotFound
 from fileroom_storage.storage import Storage, StoredInstance
 
-from .media_types import Offer, accept_ranges, choose
+from .media_types import MediaType, Offer, accept_ranges, choose
 from .problem import Problem, not_acceptable
 from .settings import DicomwebSettings
+
+_log = logging.getLogger(__name__)
+
+_DAMAGED_NAMED = 100
 
 # PS3.5 9.1 allows digits and dots; storage keeps devices' letters too, but nothing that could be a path
 _UID = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]{0,63}")
@@ -40,7 +45,7 @@ class Resource:
             if not _UID.fullmatch(uid):
                 raise Problem(
                     HTTPStatus.BAD_REQUEST,
-                    f"{keyword} in the path is no UID: 1 to 64 characters, digits parted by dots (PS3.5 9.1).",
+                    f"{keyword} is no UID: 1 to 64 characters, digits parted by dots (PS3.5 9.1).",
                 )
 
     @property
@@ -75,6 +80,33 @@ class OriginServer:
             raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
         return instances
 
+    def locate_whole(self, resource: Resource) -> list[StoredInstance]:
+        """As `locate`, for answers that hold all instances: raises Problem where one of their objects is lost or cut.
+
+        Nothing of a study is given then: a part of it must never be taken for the whole.
+        """
+        instances = self.locate(resource)
+        self.check_whole(instances)
+        return instances
+
+    def check_whole(self, instances: list[StoredInstance]) -> None:
+        """Raises Problem where one of their objects is lost or cut."""
+        damaged = [instance.sop_instance_uid for instance in self.storage.damaged(instances)]
+        if damaged:
+            named = damaged[:_DAMAGED_NAMED]
+            _log.error("%d objects are lost or damaged; run `fileroom check`: %s", len(damaged), " ".join(named))
+            raise Problem(
+                HTTPStatus.INTERNAL_SERVER_ERROR,
+                f"The object store has lost {len(damaged)} of the {len(instances)} objects, or parts of them; "
+                "run `fileroom check`. The others can be had one by one.",
+                damaged=named,
+            )
+
+
+def accepted() -> tuple[MediaType, ...]:
+    """The media types that this request takes."""
+    return accept_ranges(request.headers.get("Accept"), request.query_string.decode("latin-1"))
+
 
 def server_url() -> str:
     """Scheme and host as the client sees them, without a slash at the end. Raises Problem."""
@@ -93,8 +125,7 @@ def server_url() -> str:
 
 def negotiate(*offers: Offer, listed: tuple[Offer, ...] | None = None) -> Offer:
     """The offer that the client likes best. Raises Problem, with what is `listed`, where it takes none."""
-    query_string = request.query_string.decode("latin-1")
-    offer = choose(accept_ranges(request.headers.get("Accept"), query_string), offers)
+    offer = choose(accepted(), offers)
     if offer is None:
         raise not_acceptable(listed or offers)
     return offer

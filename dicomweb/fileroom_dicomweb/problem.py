@@ -2,6 +2,7 @@
 
 import logging
 import traceback
+from collections.abc import Iterable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,20 @@ from werkzeug.exceptions import HTTPException
 
 from fileroom_storage.errors import StorageError
 
-from .media_types import Offer
+from .media_types import PROBLEM_JSON, Offer
 from .status import RETRY_AFTER_SECONDS, http_status
 
 _log = logging.getLogger(__name__)
 
-PROBLEM_JSON = "application/problem+json"
 _FRAMES_LOGGED = 6
+
+# What Werkzeug raises: its own words tell a programmer what happened, not a client what to do.
+_ADVICE = {
+    HTTPStatus.BAD_REQUEST: "The request is malformed; look at its Host header, its URL and its Content-Length.",
+    HTTPStatus.NOT_FOUND: "No resource has this address; a GET of the DICOMweb root lists those that there are.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This resource does not take the method; Allow names those that it takes.",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than this server takes; send fewer objects at a time.",
+}
 
 
 class Problem(Exception):
@@ -31,18 +39,22 @@ class Problem(Exception):
         self.members = members
 
 
-def not_acceptable(offers: tuple[Offer, ...]) -> Problem:
+_NOT_ACCEPTABLE = "The Accept header takes no form that this resource can be given in; ask for one of `acceptable`."
+
+
+def not_acceptable(offers: Iterable[Offer], detail: str = _NOT_ACCEPTABLE) -> Problem:
     acceptable = [str(offer) for offer in dict.fromkeys(offers)]
-    return Problem(
-        HTTPStatus.NOT_ACCEPTABLE,
-        "The Accept header takes no form that this resource can be given in; ask for one of `acceptable`.",
-        acceptable=acceptable,
+    return Problem(HTTPStatus.NOT_ACCEPTABLE, detail, acceptable=acceptable)
+
+
+def problem_body(status: HTTPStatus, detail: str, **members: Any) -> bytes:
+    return orjson.dumps(
+        {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **members}
     )
 
 
 def problem_response(status: HTTPStatus, detail: str, **members: Any) -> Response:
-    body = {"type": "about:blank", "title": status.phrase, "status": status.value, "detail": detail, **members}
-    response = Response(orjson.dumps(body), status, content_type=PROBLEM_JSON)
+    response = Response(problem_body(status, detail, **members), status, content_type=PROBLEM_JSON)
     if status is HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return response
@@ -78,7 +90,8 @@ def _storage_error(error: StorageError) -> Response:
 def _http_exception(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error  # a redirect of the routing
-    response = problem_response(HTTPStatus(error.code), error.description or "")
+    status = HTTPStatus(error.code)
+    response = problem_response(status, _ADVICE.get(status, status.description))
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value

@@ -14,10 +14,12 @@ _DISCARD_CHUNKS = 256
 
 
 class BrokenBody(Exception):
-    """The body ended before it was whole; `timed_out` where the client fell silent."""
+    """The body ended before it was whole, or `why` else it is none; `timed_out` where the client fell silent."""
 
-    def __init__(self, *, timed_out: bool = False) -> None:
-        super().__init__("the client fell silent" if timed_out else "the body ended before it was whole; send it again")
+    def __init__(
+        self, *, timed_out: bool = False, why: str = "the body ended before it was whole; send it again"
+    ) -> None:
+        super().__init__("the client fell silent" if timed_out else why)
         self.timed_out = timed_out
 
 

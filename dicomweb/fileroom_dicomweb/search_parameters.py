@@ -15,6 +15,8 @@ from .origin_server import Resource
 from .return_attributes import default_keywords
 
 _HEX_TAG = re.compile(r"[0-9A-Fa-f]{8}")
+# (0010,0020), as the standard prints tags and some clients send them; no keyword is four hexadecimal digits
+_PRINTED_TAG = re.compile(r"(?<![0-9A-Za-z])\(?([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)?(?![0-9A-Za-z])")
 _UNSIGNED = re.compile(r"[0-9]{1,18}")
 _LARGEST = 2**31 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ufffd]")
@@ -22,11 +24,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f\ufffd]")
 _COMMA_SEPARATED_VRS = frozenset({"UI", "CS"})
 _SWITCHES = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _OTHER = ("includefield", "limit", "offset", "accept", "charset")
+# What clients send that were made for other servers, and what keeps browsers from caching: not a typing error.
+_UNSUPPORTED = frozenset({"orderby", "includedefaults", "count", "_count", "_"})
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search as the URL puts it. `ignored` are match parameters that the index does not have."""
+    """A search as the URL puts it. `ignored` are match parameters and fields that the index does not have."""
 
     query: Query
     ignored: tuple[str, ...] = ()
@@ -86,24 +90,38 @@ class _Reader:
                 f"the value of {_shown(name)} holds what is no text in UTF-8; percent-encode it as UTF-8"
             )
         if name == "includefield":
-            for field in value.split(","):
+            for field in re.split(r"[,\\]", _PRINTED_TAG.sub(r"\1\2", value)):
                 self._include(field.strip())
-        elif name == "limit":
+        elif name in ("limit", "offset", *_SWITCHES):
+            self._set(name, value.strip())
+        elif name in _UNSUPPORTED:
+            self.ignored.append(name)
+        elif name not in _OTHER:
+            self._match(_PRINTED_TAG.sub(r"\1\2", name), value)
+
+    def _set(self, name: str, value: str) -> None:
+        # forms send what was left empty; that is as if it were not there
+        if not value:
+            return
+        if name == "limit":
             self.limit = _unsigned(name, value)
         elif name == "offset":
             self.offset = _unsigned(name, value)
-        elif name in _SWITCHES:
+        else:
             switched_on = _switch(name, value)
             self.fuzzy = switched_on if name == "fuzzymatching" else self.fuzzy
-        elif name not in _OTHER:
-            self._match(name, value)
 
     def _include(self, field: str) -> None:
         if field == "all":
             self.include_all = True
         elif field:
             # a sequence is answered whole, whichever of its items' attributes is asked for
-            attribute = self._registry.by_tag(self._tags(field)[0])
+            tag = _known_tag(field.partition(".")[0])
+            if tag is None:
+                # a field too many does no harm, and a client may know a newer dictionary
+                self.ignored.append(field)
+                return
+            attribute = self._registry.by_tag(tag)
             if attribute is not None and attribute.level.rank <= self._level.rank:
                 self.included.add(attribute.keyword)
 
@@ -113,6 +131,7 @@ class _Reader:
         if attribute is None or len(tags) > (2 if attribute.items else 1):
             self.ignored.append(name)
             return
+        attribute = self._registry.meant(attribute, self._level)
         if attribute.level.rank > self._level.rank:
             raise InvalidQuery(
                 f"{attribute.keyword} is kept at level {attribute.level}, below what is searched for; "
@@ -149,15 +168,20 @@ class _Reader:
         return [self._tag(part) for part in name.split(".")]
 
     def _tag(self, name: str) -> int:
-        if _HEX_TAG.fullmatch(name):
-            return int(name, 16)
-        tag = tag_for_keyword(name) if name else None
+        tag = _known_tag(name)
         if tag is None:
             known = [*_SWITCHES, *_OTHER, *(attribute.keyword for attribute in self._registry.attributes)]
             close = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.75)
             advice = f"did you mean {close[0]}?" if close else "attributes go by keyword or by eight hexadecimal digits"
             raise InvalidQuery(f"{_shown(name)} is neither a parameter of a search nor a DICOM attribute; {advice}")
         return tag
+
+
+def _known_tag(name: str) -> int | None:
+    """The tag of eight hexadecimal digits or of a keyword of the dictionary."""
+    if _HEX_TAG.fullmatch(name):
+        return int(name, 16)
+    return tag_for_keyword(name) if name else None
 
 
 def _shown(name: str) -> str:

@@ -1,6 +1,7 @@
 """What can be set about DICOMweb; fileroom_server maps its configuration to this."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +12,9 @@ class DicomwebSettings:
     `trusted_proxies` are addresses or networks whose Forwarded and X-Forwarded-* headers count, `"*"` any;
     `trusted_hops` is how many of them stand in a row. `maximum_results` bounds one answer of a search,
     `idle_timeout` the seconds a client may stay silent in the middle of a request. None is no bound.
+    `viewer` is the folder that the OHIF viewer is in or will be, `viewer_config` a script added to its configuration.
+    `allow_delete` lets clients delete, reject and restore; nothing is purged over HTTP.
+    `cors_origins` are the origins whose pages may use DICOMweb, `"*"` any.
     """
 
     prefix: str = "/dicom-web"
@@ -18,5 +22,9 @@ class DicomwebSettings:
     trusted_proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     trusted_hops: int = 1
     maximum_body_size: int | None = None
+    viewer: Path | None = None
+    viewer_config: Path | None = None
     maximum_results: int | None = None
     idle_timeout: float | None = 120.0
+    cors_origins: tuple[str, ...] = ()
+    allow_delete: bool = True

@@ -1,4 +1,4 @@
-"""The page at `/`: what runs here, and where."""
+"""The page at `/about`, and at `/` without a viewer: what runs here, and where."""
 
 from collections.abc import Mapping
 from html import escape
@@ -25,13 +25,21 @@ _PAGE = """<!doctype html>
 """
 
 
-def start_page(root_url: str, addresses: Mapping[str, str]) -> Response:
-    """The root of DICOMweb, which viewers want and which has no page of its own; then what can be opened, by name."""
-    entries = f"<dt>DICOMweb: QIDO-RS, WADO-RS and STOW-RS</dt>\n<dd><code>{escape(root_url)}</code></dd>\n"
-    entries += "".join(
-        f'<dt>{escape(description)}</dt>\n<dd><a href="{escape(address)}">{escape(address)}</a></dd>\n'
-        for description, address in addresses.items()
-    )
+_GET_VIEWER = """\
+<dt>Viewer</dt>
+<dd>Not installed. On the server, <code>fileroom viewer install</code> gets it; then it is at this address.</dd>
+"""
+
+
+def start_page(root_url: str, addresses: Mapping[str, str], viewer_url: str | None) -> Response:
+    """The viewer, or how to get it; the root of DICOMweb, which viewers want; then what can be opened, by name."""
+    entries = _link("Viewer", viewer_url) if viewer_url else _GET_VIEWER
+    entries += f"<dt>DICOMweb: QIDO-RS, WADO-RS and STOW-RS</dt>\n<dd><code>{escape(root_url)}</code></dd>\n"
+    entries += "".join(_link(description, address) for description, address in addresses.items())
     response = Response(_PAGE.format(entries=entries), content_type="text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     return response
+
+
+def _link(description: str, address: str) -> str:
+    return f'<dt>{escape(description)}</dt>\n<dd><a href="{escape(address)}">{escape(address)}</a></dd>\n'

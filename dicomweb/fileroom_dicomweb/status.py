@@ -3,9 +3,12 @@
 from http import HTTPStatus
 
 from fileroom_storage.errors import (
+    CannotDecode,
+    CannotTranscode,
     FrameOutOfRange,
     InstanceNotFound,
     InvalidQuery,
+    ObjectDamaged,
     ObjectMissing,
     SchemaNotCurrent,
     StorageError,
@@ -22,10 +25,14 @@ _HTTP_STATUS: dict[type[StorageError], HTTPStatus] = {
     UnusableObject: HTTPStatus.BAD_REQUEST,
     InstanceNotFound: HTTPStatus.NOT_FOUND,
     FrameOutOfRange: HTTPStatus.NOT_FOUND,
+    # the object can still be had as it is stored
+    CannotDecode: HTTPStatus.NOT_ACCEPTABLE,
+    CannotTranscode: HTTPStatus.NOT_ACCEPTABLE,
     StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     SchemaNotCurrent: HTTPStatus.SERVICE_UNAVAILABLE,
     # the index promises what the object store has lost: no request can mend that
     ObjectMissing: HTTPStatus.INTERNAL_SERVER_ERROR,
+    ObjectDamaged: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
 # PS3.18 Table I.2-2

@@ -6,10 +6,11 @@ from typing import Any
 import orjson
 from flask import Response
 
+from fileroom_storage.parse.native_model import native_model
 from fileroom_storage.storage import StoreOutcome
 
-from .media_types import DICOM_JSON
-from .origin_server import Resource
+from .media_types import DICOM_JSON, DICOM_XML, JSON_OFFERS, Offer, choose
+from .origin_server import Resource, accepted
 from .status import OUT_OF_RESOURCES, RETRY_AFTER_SECONDS, warning_reason
 
 _REFERENCED_SOP_CLASS_UID = "00081150"
@@ -21,6 +22,7 @@ _FAILED_SOP_SEQUENCE = "00081198"
 _REFERENCED_SOP_SEQUENCE = "00081199"
 _OTHER_FAILURES_SEQUENCE = "0008119A"
 _ERROR_COMMENT = "00000902"
+_OFFERS = (*JSON_OFFERS, Offer(DICOM_XML))
 _COMMENT_LENGTH = 64  # VR LO
 
 Item = dict[str, Any]
@@ -36,6 +38,7 @@ class StoreResponse:
         self._failed: list[Item] = []
         self._unidentified: list[Item] = []
         self._warned = False
+        self._warnings: list[str] = []
 
     @property
     def stored_instance_uids(self) -> list[str]:
@@ -69,13 +72,19 @@ class StoreResponse:
             item[_REFERENCED_SOP_INSTANCE_UID] = _uid(sop_instance_uid)
             self._failed.append(item)
 
+    def warn(self, text: str) -> None:
+        """Of something that was dropped."""
+        self._warnings.append(text)
+
     def __len__(self) -> int:
         return len(self._stored) + len(self._failed) + len(self._unidentified)
 
     def response(self) -> Response:
-        body: Item = {_RETRIEVE_URL: {"vr": "UR"}}
-        if self._stored and len(self._studies) == 1:
-            body[_RETRIEVE_URL] = _url(self._root_url + Resource(*self._studies).path)
+        body: Item = {}
+        study_url = self._root_url + Resource(*self._studies).path if len(self._studies) == 1 else None
+        if self._stored:
+            # type 2: several studies have no common one
+            body[_RETRIEVE_URL] = _url(study_url) if study_url else {"vr": "UR"}
         for tag, items in (
             (_FAILED_SOP_SEQUENCE, self._failed),
             (_REFERENCED_SOP_SEQUENCE, self._stored),
@@ -84,7 +93,11 @@ class StoreResponse:
             if items:
                 body[tag] = {"vr": "SQ", "Value": items}
         status = self._status()
-        response = Response(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), status, content_type=DICOM_JSON)
+        response = _response(body, status)
+        if self._stored and study_url:
+            response.headers["Location"] = study_url
+        for text in self._warnings:
+            response.headers.add("Warning", f"299 {self._root_url}: {text}")
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
         return response
@@ -93,10 +106,18 @@ class StoreResponse:
         """PS3.18 Table 10.5.3-1."""
         failures = self._failed + self._unidentified
         if self._stored:
-            return HTTPStatus.ACCEPTED if failures or self._warned else HTTPStatus.OK
+            return HTTPStatus.ACCEPTED if failures or self._warned or self._warnings else HTTPStatus.OK
         if all(item[_FAILURE_REASON]["Value"] == [OUT_OF_RESOURCES] for item in failures):
             return HTTPStatus.SERVICE_UNAVAILABLE
         return HTTPStatus.CONFLICT
+
+
+def _response(body: Item, status: HTTPStatus) -> Response:
+    """XML where it is liked better; JSON also where neither is: what was stored has to be told."""
+    offer = choose(accepted(), _OFFERS)
+    if offer is not None and offer.media_type == DICOM_XML:
+        return Response(native_model(body), status, content_type=DICOM_XML)
+    return Response(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), status, content_type=DICOM_JSON)
 
 
 def _short(comment: str) -> str:

@@ -1,54 +1,63 @@
-"""WADO-RS: studies, series and instances as they were received, and their metadata (PS3.18 10.4)."""
+"""WADO-RS: studies, series and instances, as they were received or in another transfer syntax (PS3.18 10.4)."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import IO
 
-import orjson
 from flask import Response
 
+from fileroom_storage.errors import CannotTranscode
 from fileroom_storage.storage import Storage, StoredInstance
 
-from .answer_stream import CHUNK_SIZE, AnswerStream, json_array
-from .media_types import DICOM, DICOM_JSON, JSON_OFFERS, Offer
+from .answer_stream import AnswerStream
+from .conditional import conditional, entity_tag
+from .media_types import DICOM, ZIP, MediaType
 from .multipart import OutgoingPart, content_length, content_type, message, new_boundary
-from .origin_server import OriginServer, Resource, negotiate, resource_of
+from .origin_server import OriginServer, Resource, accepted
+from .problem import not_acceptable
+from .transfer_syntax_choice import (
+    Container,
+    Representation,
+    choose_container,
+    chunks,
+    length_of,
+    refusal,
+    representations,
+)
+from .zip_archive import zip_archive
 
-_AVAILABLE_TRANSFER_SYNTAX_UID = "00083002"
+_MULTIPART = Container(DICOM, multipart=True)
+_SINGLE = Container(DICOM)
+_ZIP = Container(ZIP)
 
 
 def retrieve_instances(server: OriginServer, resource: Resource) -> Response:
-    """The objects as Part 10, in the transfer syntax they are stored in, part by part from the object store.
-
-    PS3.18 8.7.3.3.2 has Explicit VR Little Endian where no transfer syntax is asked for; viewers that ask for none
-    want what is stored.
-    """
-    instances = server.locate(resource)
-    single_part = len(instances) == 1
-    syntaxes = dict.fromkeys(instance.transfer_syntax_uid for instance in instances)
-    # a refusal lists what would do for all of them
-    listed = _offers(next(iter(syntaxes)) if len(syntaxes) == 1 else "*", single_part=single_part)
-    chosen = {syntax: negotiate(*_offers(syntax, single_part=single_part), listed=listed) for syntax in syntaxes}
-    parts = [
-        OutgoingPart(
-            chosen[instance.transfer_syntax_uid].part_content_type, _object(server.storage, instance), instance.size
-        )
-        for instance in instances
-    ]
-    if chosen[instances[0].transfer_syntax_uid].multipart:
-        return multipart_response(DICOM, parts, content_length(parts))
-    return single_part_response(parts[0])
+    """The objects as Part 10, part by part; one at a time is worked on where the transfer syntax is another one."""
+    return instances_response(server.storage, server.locate_whole(resource), accepted())
 
 
-def _offers(transfer_syntax_uid: str, *, single_part: bool) -> tuple[Offer, ...]:
-    multipart = Offer(DICOM, multipart=True, transfer_syntax_uid=transfer_syntax_uid)
-    return (multipart, Offer(DICOM, transfer_syntax_uid=transfer_syntax_uid)) if single_part else (multipart,)
-
-
-def retrieve_metadata(server: OriginServer, resource: Resource) -> Response:
-    """The whole headers as DICOM JSON; bulk data by URI."""
-    negotiate(*JSON_OFFERS)
-    instances = server.locate(resource)
-    items = _metadata(server.storage, instances, server.root_url())
-    return Response(AnswerStream(json_array(items)), content_type=DICOM_JSON)
+def instances_response(storage: Storage, instances: Sequence[StoredInstance], ranges: Sequence[MediaType]) -> Response:
+    containers = (_MULTIPART, _SINGLE, _ZIP) if len(instances) == 1 else (_MULTIPART, _ZIP)
+    container = choose_container(ranges, instances, containers)
+    if container is None:
+        # what objects can be turned into takes a look at each
+        exact = any("transfer-syntax" in one.parameters for one in ranges)
+        raise refusal(storage, instances, containers, exact=exact)
+    chosen = representations(storage, ranges, instances, container)
+    if not chosen:
+        raise refusal(storage, instances, containers, exact=True)
+    if len(chosen) == len(instances):
+        form = (str(container), *(one.transfer_syntax_uid for one in chosen))
+        return conditional(entity_tag(instances, *form), lambda: _response(container, chosen, instances))
+    response = _response(container, chosen, instances)
+    # PS3.18 Table 10.4.3-1: only some representations are in the payload
+    response.status_code = HTTPStatus.PARTIAL_CONTENT
+    response.headers["Warning"] = (
+        f'299 fileroom "{len(instances) - len(chosen)} of {len(instances)} instances are left out: '
+        'there is no way to give them in a transfer syntax that Accept takes"'
+    )
+    return response
 
 
 def multipart_response(part_media_type: str, parts: Iterable[OutgoingPart], length: int | None = None) -> Response:
@@ -66,18 +75,39 @@ def single_part_response(part: OutgoingPart) -> Response:
     return response
 
 
-def _object(storage: Storage, instance: StoredInstance) -> Callable[[], Generator[bytes, None, None]]:
-    def chunks() -> Generator[bytes, None, None]:
-        with storage.open_object(instance) as file:
-            while chunk := file.read(CHUNK_SIZE):
-                yield chunk
+def _response(container: Container, chosen: Sequence[Representation], instances: Sequence[StoredInstance]) -> Response:
+    if container == _ZIP:
+        return _zip_response(chosen)
+    parts = [
+        OutgoingPart(container.offer(one.transfer_syntax_uid).part_content_type, one.content, one.size)
+        for one in chosen
+    ]
+    if len(instances) == 1 and not chosen[0].is_stored:
+        # it is made before the status is sent, so that pixels that cannot be decoded still become a 406
+        parts = [_made(container, chosen[0], instances[0])]
+    return (
+        multipart_response(DICOM, parts, content_length(parts))
+        if container.multipart
+        else single_part_response(parts[0])
+    )
 
-    return chunks
+
+def _made(container: Container, representation: Representation, instance: StoredInstance) -> OutgoingPart:
+    try:
+        file = representation.open()
+    except CannotTranscode as error:
+        as_stored = container.offer(instance.transfer_syntax_uid)
+        raise not_acceptable((as_stored,), f"{error}; ask for what is stored.") from error
+    content_type_of_part = container.offer(representation.transfer_syntax_uid).part_content_type
+    return OutgoingPart(content_type_of_part, partial(_closing_chunks, file), length_of(file))
 
 
-def _metadata(storage: Storage, instances: list[StoredInstance], root_url: str) -> Generator[bytes, None, None]:
-    for instance in instances:
-        bulk_data_url = f"{root_url}{resource_of(instance).path}/bulkdata/"
-        elements = storage.header(instance).dicom_json(bulk_data_uri=bulk_data_url.__add__)
-        elements[_AVAILABLE_TRANSFER_SYNTAX_UID] = {"vr": "UI", "Value": [instance.transfer_syntax_uid]}
-        yield orjson.dumps(elements, option=orjson.OPT_SORT_KEYS)
+def _closing_chunks(file: IO[bytes]) -> Generator[bytes, None, None]:
+    with file:
+        yield from chunks(file)
+
+
+def _zip_response(chosen: Sequence[Representation]) -> Response:
+    response = Response(AnswerStream(zip_archive(chosen)), content_type=ZIP)
+    response.headers.set("Content-Disposition", "attachment", filename=f"{chosen[0].instance.study_instance_uid}.zip")
+    return response

@@ -29,6 +29,14 @@ _IDLE_WHILE_DRAINING = 2.0
 _ABORT_SECONDS = 1.0
 _DRAIN_INTERVAL = 0.05
 
+# PS3.8 9.3.4: result, source and reason of what pynetdicom and we reject
+_REJECTIONS: dict[tuple[int | None, ...], str] = {
+    (1, 1, 1): "it proposes a presentation context without an abstract or a transfer syntax; see its configuration",
+    (1, 1, 3): "its AE title is no peer's; list it under [[peers]], or see dicom.calling_ae_titles",
+    (1, 1, 7): "it calls another AE title than {own}; correct it there, or see dicom.require_called_ae_title",
+    (2, 3, 2): "there are {maximum} associations already; see dicom.maximum_associations",
+}
+
 
 def create_application_entity(
     dicom: DicomConfiguration, peers: Iterable[Peer] = (), *, only_peers_may_call: bool = False
@@ -66,7 +74,7 @@ def event_handlers(storage: Storage, ae_title: str, peers: Iterable[Peer] = ()) 
         (evt.EVT_REQUESTED, _handle_requested, [handlers]),
         (evt.EVT_SOP_EXTENDED, _handle_sop_extended),
         (evt.EVT_ESTABLISHED, _log_event, ["established"]),
-        (evt.EVT_REJECTED, _log_event, ["rejected"]),
+        (evt.EVT_REJECTED, _log_rejection),
         (evt.EVT_RELEASED, _log_event, ["released"]),
         (evt.EVT_ABORTED, _log_event, ["aborted"]),
     ]
@@ -135,6 +143,7 @@ def _handle_requested(event: evt.Event, handlers: Handlers) -> None:
         # PS3.8 9.3.4: permanent, by the service user, no reason given
         association.acse.send_reject(0x01, 0x01, 0x01)
         association.is_rejected = True
+        _log_rejection(event)
         return
     accept_storage(association)
     take_over(association, handlers)
@@ -147,3 +156,23 @@ def _handle_sop_extended(event: evt.Event) -> dict[UID, bytes]:
 def _log_event(event: evt.Event, what: str) -> None:
     peer = event.assoc.requestor
     _log.info("association with %s at %s %s", str(peer.ae_title).strip(" "), peer.address, what)
+
+
+def _log_rejection(event: evt.Event) -> None:
+    association = event.assoc
+    rejection = association.acceptor.primitive
+    if rejection is None:
+        return
+    codes = (rejection.result, rejection.result_source, rejection.diagnostic)
+    reason = _REJECTIONS.get(codes, "result {codes[0]}, source {codes[1]}, reason {codes[2]} of PS3.8 9.3.4")
+    peer = association.requestor
+    _log.warning(
+        "association with %s at %s rejected: %s",
+        str(peer.ae_title).strip(" "),
+        peer.address,
+        reason.format(
+            own=str(association.acceptor.ae_title).strip(" "),
+            maximum=association.ae.maximum_associations,
+            codes=codes,
+        ),
+    )

@@ -13,11 +13,12 @@ from pynetdicom.presentation import PresentationContext, build_context
 from fileroom_server.config import Peer
 from fileroom_server.dimse import Request, Response, is_over
 from fileroom_server.identifier import read_retrieve_identifier
-from fileroom_server.negotiation import UNCOMPRESSED, options, retrieve_model
+from fileroom_server.negotiation import options, retrieve_model
 from fileroom_server.status import MoveDestinationUnknown, SopClassNotSupported
 from fileroom_server.sub_operations import Outcome, Sender, Tally
 from fileroom_server.transport import RequestingEntity
 from fileroom_storage.attributes import standard_registry
+from fileroom_storage.pixels.transfer_syntaxes import COMPRESSED, UNCOMPRESSED
 from fileroom_storage.storage import Storage, StoredInstance
 
 _log = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ _log = logging.getLogger(__name__)
 _CONTEXTS = 128  # PS3.8 9.3.2.2: identifiers are odd numbers of one byte
 _PAUSE = 0.0005
 _LOST_ASSOCIATIONS = 3  # after so many, the destination is given up
-# one transfer syntax a context leaves the choice to us; every peer knows the last (PS3.5 10.1)
-_FALLBACK = UNCOMPRESSED[:2]
+# one transfer syntax a context leaves the choice to us; every peer should know the second (PS3.5 10.1)
+_FALLBACK = (*UNCOMPRESSED[:2], *COMPRESSED)
 
 
 def handle_c_move(request: Request, storage: Storage, peers: Mapping[str, Peer]) -> Iterator[Response]:

@@ -23,15 +23,19 @@ if TYPE_CHECKING:
 def check(configuration: Configuration, repair: bool, verify: bool, as_json: bool) -> None:
     """Hold the index against the object store: objects without a row, rows without an object, damaged objects.
 
-    Exits with 1 if something is wrong and was not repaired. May run beside a running server.
+    What was deleted and can be restored is known and in order. Files that have no object's name are somebody else's and
+    are left alone. Exits with 1 if something is wrong and was not repaired. May run beside a running server.
     """
     from fileroom_server.wiring import existing_storage
+    from fileroom_storage.storage import ORPHAN_SECONDS, FindingKind
 
     with existing_storage(configuration) as storage:
-        findings = list(_findings(storage, repair=repair, verify=verify))
+        found = list(_findings(storage, repair=repair, verify=verify))
+    findings = [finding for finding in found if finding.kind is not FindingKind.YOUNG]
+    young = len(found) - len(findings)
     wrong = [finding for finding in findings if not finding.is_repaired]
     if as_json:
-        write_json({"good": not wrong, "findings": [_document(finding) for finding in findings]})
+        write_json({"good": not wrong, "findings": [_document(finding) for finding in findings], "young": young})
     elif findings:
         headings = ("What", "SOP Instance UID", "Object", "Repair")
         rows = [(f.kind.value, f.sop_instance_uid, f.location, f.repair or "") for f in findings]
@@ -43,6 +47,11 @@ def check(configuration: Configuration, repair: bool, verify: bool, as_json: boo
             write_notice("`fileroom check --repair` repairs what can be repaired.")
     else:
         write_line("Index and object store agree." if verify else "Index and object store agree (bytes not verified).")
+    if young and not as_json:
+        write_notice(
+            f"{count(young, 'object')} without an index row younger than {ORPHAN_SECONDS / 60:.0f} minutes: "
+            "perhaps just coming in; check again later"
+        )
     sys.exit(1 if wrong else 0)
 
 

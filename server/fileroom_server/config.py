@@ -9,17 +9,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
-# What people write, and the driver that fileroom uses for it.
-_DRIVERS = {
-    "sqlite": "sqlite",
-    "mysql": "mysql+pymysql",
-    "mysql+pymysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
-    "mariadb+pymysql": "mariadb+pymysql",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
+from fileroom_storage.index.drivers import DRIVERS
 
 
 def _ae_title(value: str) -> str:
@@ -51,19 +41,43 @@ def _base_url(value: str) -> str:
 
 
 def _database_url(value: SecretStr) -> SecretStr:
-    scheme, separator, _ = value.get_secret_value().partition("://")
-    if (separator and scheme in _DRIVERS) or not value.get_secret_value():
+    if not value.get_secret_value():
         return value
-    raise ValueError('write a URL that begins with "sqlite:///", "mariadb://", "mysql://" or "postgresql://"')
+    scheme, separator, rest = value.get_secret_value().partition("://")
+    if not separator or scheme not in DRIVERS:
+        raise ValueError('write a URL that begins with "sqlite:///", "mariadb://", "mysql://" or "postgresql://"')
+    address = rest if scheme == "sqlite" else rest.rpartition("@")[2]
+    name, _, options = address.partition("/")[2].partition("?")
+    if scheme == "sqlite" and name in ("", ":memory:"):
+        raise ValueError('name a file for the index, as in "sqlite:////srv/fileroom/index.sqlite"')
+    if not name and "dbname=" not in options:
+        raise ValueError('name the database at the end, as in "mariadb://fileroom@localhost/fileroom"')
+    return value
+
+
+def _folder(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError('name a folder, "." for the current one; without this key it is fileroom-data')
+    return value
 
 
 def _separated_by_commas(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _origin(value: str) -> str:
+    origin = value.strip().rstrip("/")
+    if origin != "*" and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", origin):
+        raise ValueError('write an origin like "https://viewer.example.org", without a path, or "*" for any')
+    return origin
+
+
 def _address_or_any(value: str) -> str:
-    if value != "*":
-        ipaddress.ip_network(value)
+    try:
+        if value != "*":
+            ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError('write addresses or networks such as "10.0.0.0/8", or "*" for any') from None
     return value
 
 
@@ -122,14 +136,22 @@ class HttpConfiguration(_Section):
     forwarded_allow_ips: Annotated[
         tuple[Annotated[str, AfterValidator(_address_or_any)], ...], NoDecode, BeforeValidator(_separated_by_commas)
     ] = ("127.0.0.1", "::1")
+    cors_origins: Annotated[
+        tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_separated_by_commas)
+    ] = ()
     workers: Annotated[int, Field(ge=1, le=256)] = 2
     threads: Annotated[int, Field(ge=1, le=256)] = 8
     timeout: Seconds = 120
     maximum_body_size: Annotated[int, Field(ge=0)] = 0
+    allow_delete: bool = True
+    viewer: str = ""
+    viewer_config: str = ""
 
 
 class StorageConfiguration(_Section):
     durability: Literal["full", "relaxed"] = "full"
+    undo_time: Annotated[float, Field(ge=0, le=100 * 366 * 86_400)] = 7 * 86_400
+    purge_rejected: bool = False
 
 
 class LoggingConfiguration(_Section):
@@ -152,7 +174,7 @@ class Peer(_Section):
 class Configuration(_Section):
     """Every setting of fileroom. Without arguments: the defaults; config_sources.load_configuration reads the rest."""
 
-    data: Path = Path("fileroom-data")
+    data: Annotated[Path, BeforeValidator(_folder)] = Path("fileroom-data")
     drain_timeout: Seconds = 30
     peers: tuple[Peer, ...] = ()
     database: DatabaseConfiguration = DatabaseConfiguration()
@@ -181,6 +203,19 @@ class Configuration(_Section):
         """The peer of this AE title."""
         return next((peer for peer in self.peers if peer.ae_title == ae_title.strip(" ")), None)
 
+    def viewer_folder(self) -> Path:
+        """Where the viewer is, or would be."""
+        return Path(self.http.viewer or self.data / "viewer").absolute()
+
+    def viewer_config_file(self) -> Path:
+        """Where a site may have its additions to the viewer's configuration."""
+        return Path(self.http.viewer_config or self.data / "viewer-config.js").absolute()
+
+    @property
+    def index_is_in_data(self) -> bool:
+        """Whether the index is the SQLite file in the data folder."""
+        return not self.database.url.get_secret_value()
+
     def database_url(self) -> str:
         """The SQLAlchemy URL with its password: a secret. Raises OSError when the password file cannot be read."""
         url = self.database.url.get_secret_value()
@@ -193,7 +228,7 @@ class Configuration(_Section):
         user, at, address = rest.rpartition("@")
         if password and at and ":" not in user:
             rest = f"{user}:{quote(password, safe='')}@{address}"
-        return f"{_DRIVERS[scheme]}://{rest}"
+        return f"{DRIVERS[scheme]}://{rest}"
 
 
 def masked_url(url: str) -> str:

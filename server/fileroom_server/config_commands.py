@@ -25,7 +25,7 @@ def config() -> None:
 @config.command("check", epilog="Example: fileroom config check --config fileroom.toml")
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def check(config_file: Path | None, data: Path | None, database: str | None, as_json: bool) -> None:
+def check(config_file: Path | None, data: str | None, database: str | None, as_json: bool) -> None:
     """Say everything that is wrong with the configuration; exit with 1 if something is."""
     try:
         loaded = load_configuration(config_file, {KEYS["data"]: data, KEYS["database"]: database})
@@ -45,7 +45,7 @@ def check(config_file: Path | None, data: Path | None, database: str | None, as_
 @config.command("show", epilog="Example: fileroom config show --json")
 @place_options
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
-def show(config_file: Path | None, data: Path | None, database: str | None, as_json: bool) -> None:
+def show(config_file: Path | None, data: str | None, database: str | None, as_json: bool) -> None:
     """Show every key, its value and where it comes from; secrets are masked."""
     try:
         loaded = load_configuration(config_file, {KEYS["data"]: data, KEYS["database"]: database})

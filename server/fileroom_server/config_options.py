@@ -36,7 +36,7 @@ def place_options(command: Command) -> Command:
         ),
         click.option(
             "--data",
-            type=click.Path(path_type=Path),
+            type=click.Path(),  # text: Path("") would be the current folder
             metavar="DIR",
             help="The folder of the object store and of the SQLite index.  [default: fileroom-data]",
         ),

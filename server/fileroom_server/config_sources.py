@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from fileroom_server.config import Configuration, Peer, is_loopback
-from fileroom_server.config_errors import ConfigurationError, Problem, did_you_mean
+from fileroom_server.config_errors import ConfigurationError, Problem, did_you_mean, wording
 
 PREFIX = "FILEROOM_"
 DEFAULT = "default"
@@ -157,8 +157,8 @@ def _source(location: tuple[int | str, ...], given: Mapping[str, dict[str, Any]]
 
 
 def _problems(error: ValidationError, given: Mapping[str, dict[str, Any]]) -> Iterator[Problem]:
-    for detail in error.errors(include_url=False, include_input=False, include_context=False):
-        location, message = detail["loc"], detail["msg"].removeprefix("Value error, ")
+    for detail in error.errors(include_url=False, include_input=False):
+        location, message = detail["loc"], wording(detail["type"], detail["msg"], detail.get("ctx", {}))
         if detail["type"] == "extra_forbidden":
             message = f"unknown key{_meant(location)}"
         place = location

@@ -1,12 +1,13 @@
 """`fileroom conflicts list | show | resolve`: what objects say otherwise than the index, and a person's answer."""
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from fileroom_server.config import Configuration
 from fileroom_server.config_options import with_configuration
-from fileroom_server.output import write_json, write_line, write_table
+from fileroom_server.output import is_terminal, write_json, write_line, write_notice, write_table
 
 if TYPE_CHECKING:
     from fileroom_storage.storage import Conflict
@@ -45,12 +46,15 @@ def list_conflicts(configuration: Configuration, with_resolved: bool, as_json: b
             _state(conflict),
             _moment(conflict.detected_at),
             conflict.occurrences,
-            ", ".join(conflict.differences) or "pixel data or private attributes",
+            _differs_in(conflict),
             conflict.study_instance_uid,
             conflict.sop_instance_uid,
         )
         for conflict in found
     ]
+    if not rows and is_terminal(sys.stdout):
+        write_notice("There are no conflicts." if with_resolved else "There are no open conflicts.")
+        return
     write_table(headings, rows)
 
 
@@ -64,6 +68,7 @@ def show(configuration: Configuration, pk: int, as_json: bool) -> None:
 
     with existing_storage(configuration) as storage:
         conflict = storage.conflict(pk)
+        indexed = next(storage.locate({"SOPInstanceUID": conflict.sop_instance_uid}), None)
     if as_json:
         write_json(_document(conflict))
         return
@@ -73,12 +78,17 @@ def show(configuration: Configuration, pk: int, as_json: bool) -> None:
         "State": _state(conflict),
         "Detected": _moment(conflict.detected_at),
         "Times": conflict.occurrences,
+        "Differs in": _differs_in(conflict),
         "Study Instance UID": conflict.study_instance_uid,
         "Series Instance UID": conflict.series_instance_uid,
         "SOP Instance UID": conflict.sop_instance_uid,
     }
     write_table(("", ""), list(facts.items()))
     differences = [(keyword, _plain(index), _plain(said)) for keyword, (index, said) in conflict.differences.items()]
+    if conflict.location is not None and indexed is not None:
+        # where all attributes are the same, these show that the bytes are not
+        differences.append(("size in bytes", str(indexed.size), str(conflict.size)))
+        differences.append(("SHA-256 of the data set", indexed.digest, str(conflict.digest)))
     if differences:
         write_table(("Attribute", "In the index", "In the object"), differences)
 
@@ -88,14 +98,22 @@ def show(configuration: Configuration, pk: int, as_json: bool) -> None:
 @click.argument("answer", type=click.Choice(_ANSWERS))
 @with_configuration
 def resolve(configuration: Configuration, pk: int, answer: str) -> None:
-    """Answer a conflict: `keep` what the index says, or `accept` what the object says."""
+    """Answer a conflict: `keep` what the index says, or `accept` what the object says.
+
+    Where two objects have the same SOP Instance UID, the one that is not taken is deleted. It can be restored like
+    anything that was deleted, so nothing is asked: `fileroom deleted list` shows it.
+    """
     from fileroom_server.wiring import existing_storage
     from fileroom_storage.storage import Resolution
 
     with existing_storage(configuration) as storage:
+        conflict = storage.conflict(pk)
         storage.resolve_conflict(pk, Resolution(answer))
     said = "the index stays as it is" if answer == "keep" else "the index now says what the object says"
     write_line(f"Conflict {pk} is resolved: {said}.")
+    if conflict.location is not None:
+        gone = "The object that brought it" if answer == "keep" else "The object that was indexed before"
+        write_line(f"{gone} is deleted; `fileroom deleted list` shows how long it can be restored.")
 
 
 def _document(conflict: "Conflict") -> dict[str, Any]:
@@ -114,6 +132,12 @@ def _document(conflict: "Conflict") -> dict[str, Any]:
             keyword: {"index": index, "object": said} for keyword, (index, said) in conflict.differences.items()
         },
     }
+
+
+def _differs_in(conflict: "Conflict") -> str:
+    if conflict.differences:
+        return ", ".join(conflict.differences)
+    return "pixel data or attributes that are not indexed"
 
 
 def _state(conflict: "Conflict") -> str:

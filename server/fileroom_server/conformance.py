@@ -7,15 +7,15 @@ from string import Template
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 
-from fileroom_storage.attributes import Attribute, KeyType, Level, Origin, standard_registry
+from fileroom_storage.attributes import Attribute, KeyType, Level, Origin, matching_types, standard_registry
+from fileroom_storage.pixels.transfer_syntaxes import TARGETS
 
 from .config import DicomConfiguration
-from .negotiation import MODELS, UNCOMPRESSED, is_storage, supported_contexts
+from .conformance_dicomweb import dicomweb_services
+from .negotiation import MODELS, is_storage, supported_contexts
 
 _KEY_TYPES = {KeyType.UNIQUE: "unique", KeyType.REQUIRED: "required", KeyType.OPTIONAL: "optional"}
 _ORIGINS = {Origin.HEADER: "", Origin.COUNTED: "kept by the index", Origin.SERVER: "the same for all"}
-_RANGE_VRS = frozenset({"DA", "TM", "DT"})
-_WILD_CARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})
 
 
 def statement() -> str:
@@ -30,12 +30,13 @@ def statement() -> str:
         maximum_associations=dicom.maximum_associations,
         contexts=_contexts(),
         storage_class_count=len(classes),
-        storage_classes=_table(("SOP Class", "UID"), ((_name(uid), f"`{uid}`") for uid in classes)),
+        storage_classes=_table(("SOP Class", "UID"), ((_name(uid) + _retired(uid), f"`{uid}`") for uid in classes)),
         information_models=_table(
             ("information model", "levels"), ((model.name, ", ".join(model.levels)) for model in MODELS)
         ),
         keys="\n\n".join(_keys()),
-        uncompressed=_names(UNCOMPRESSED),
+        targets=_names(TARGETS),
+        dicomweb=dicomweb_services(),
     )
 
 
@@ -64,17 +65,7 @@ def _keys() -> Iterator[str]:
 def _key(row: Attribute) -> tuple[str, ...]:
     tag = f"({row.tag_hex[:4]},{row.tag_hex[4:]})"
     name = f"{row.keyword} › {', '.join(row.items)}" if row.items else row.keyword
-    return name, tag, row.vr, _KEY_TYPES[row.key_type], _matching(row), _ORIGINS[row.origin]
-
-
-def _matching(row: Attribute) -> str:
-    if row.vr == "SQ":
-        return "sequence"
-    if row.vr in _RANGE_VRS:
-        return "single value, range"
-    if row.vr == "UI":
-        return "list of UID"
-    return "single value, multiple values" + (", wild card" if row.vr in _WILD_CARD_VRS else "")
+    return name, tag, row.vr, _KEY_TYPES[row.key_type], ", ".join(matching_types(row)), _ORIGINS[row.origin]
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -84,6 +75,11 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 def _name(uid: str) -> str:
     return UID(uid).name.removesuffix(" (Retired)")
+
+
+def _retired(uid: str) -> str:
+    """Some share their name with what replaced them."""
+    return " (retired)" if UID_dictionary[uid][3] else ""
 
 
 def _names(uids: Iterable[str]) -> str:

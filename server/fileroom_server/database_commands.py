@@ -17,14 +17,13 @@ def database() -> None:
 @with_configuration
 def current(configuration: Configuration, as_json: bool) -> None:
     """Tell the schema of the index and the newest one that this release knows."""
-    from fileroom_server.wiring import existing_storage
+    from fileroom_server.wiring import check_data
+    from fileroom_storage.storage import IndexSchema
 
-    with existing_storage(configuration, any_schema=True) as storage:
-        revision, newest, is_current = (
-            storage.schema_revision(),
-            storage.newest_schema_revision(),
-            storage.schema_current(),
-        )
+    if configuration.index_is_in_data:
+        check_data(configuration)
+    with IndexSchema(configuration.database_url()) as schema:
+        revision, newest, is_current = schema.revision(), schema.newest_revision(), schema.is_current()
     if as_json:
         write_json({"revision": revision, "newest": newest, "current": is_current})
     elif is_current:
@@ -42,13 +41,14 @@ def upgrade(configuration: Configuration) -> None:
 
     Stop older releases of fileroom first, and have a backup.
     """
-    from fileroom_server.wiring import storage_settings
-    from fileroom_storage.storage import Storage
+    from fileroom_storage.storage import IndexSchema
 
-    with Storage.open(storage_settings(configuration)) as storage:
-        before = storage.schema_revision()
-        storage.upgrade_schema()
-        after = storage.schema_revision()
+    if configuration.index_is_in_data:
+        configuration.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with IndexSchema(configuration.database_url()) as schema:
+        before = schema.revision()
+        schema.upgrade()
+        after = schema.revision()
     if before == after:
         write_line(f"The index is at schema {after} already.")
     else:

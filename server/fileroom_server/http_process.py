@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from fileroom_dicomweb import Readiness, create_app
 from fileroom_server.config import Configuration
+from fileroom_server.http_refusals import LONGEST_REQUEST_LINE
 from fileroom_server.http_worker import Worker
 from fileroom_server.wiring import dicomweb_settings, storage_settings
 from fileroom_storage.storage import Storage
@@ -61,7 +62,7 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
             "timeout": max(1, round(http.timeout)),
             "graceful_timeout": max(1, round(self._configuration.drain_timeout)),
             "keepalive": _KEEP_ALIVE_SECONDS,
-            "limit_request_line": 8190,  # the most that gunicorn reads: a search may name many studies
+            "limit_request_line": LONGEST_REQUEST_LINE,
             "forwarded_allow_ips": "",  # fileroom_dicomweb.forwarded has it all, RFC 7239 included
             "control_socket_disable": True,
             "logger_class": OurLogger,

@@ -4,18 +4,21 @@ import socket
 import time
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from selectors import EVENT_READ
 from typing import Any
 
+from gunicorn.util import write_nonblock  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+
+from fileroom_server.http_refusals import answer, refusal
 
 # What a client has for the head of a request, request line and headers, from its first byte on.
 HEAD_SECONDS = 5.0
 
-_REASON = b"the head of the request did not come whole in time; send it again\n"
-_REQUEST_TIMEOUT = (
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s"
-) % (len(_REASON), _REASON)
+_REQUEST_TIMEOUT = answer(
+    HTTPStatus.REQUEST_TIMEOUT, "The head of the request did not come whole in time; send it again."
+)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -53,6 +56,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_request(self, req: Any, conn: Any) -> Any:
         self._reading_head.pop(conn, None)
         return super().handle_request(req, conn)
+
+    def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """A problem body where gunicorn would write a page that quotes the request."""
+        status, advice = refusal(exc)
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.log.error("error handling a request (%s)", type(exc).__name__)
+        else:
+            place = addr[0] if addr else "a local socket"
+            self.log.warning("refused a request of %s: %s (%s)", place, status.phrase, type(exc).__name__)
+        with suppress(OSError):
+            write_nonblock(client, answer(status, advice))
 
     def murder_pending(self) -> None:
         """Runs about once a second."""

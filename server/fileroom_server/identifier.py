@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fileroom_server.data_set_encoding import Element, encode_data_set
 from fileroom_server.negotiation import InformationModel, Options
 from fileroom_storage.attributes import Attribute, Level, Origin, Registry
 from fileroom_storage.errors import InvalidQuery
+from fileroom_storage.parse.data_set_encoding import Element, encode_data_set
 from fileroom_storage.parse.header import Header, parse_header
 from fileroom_storage.query import Query
 from fileroom_storage.query.query import MatchValue
@@ -50,6 +50,7 @@ def read_find_identifier(
     keys: dict[str, tuple[Attribute, tuple[Attribute, ...]]] = {}
     matches: dict[str, MatchValue] = {}
     unsupported = False
+    value: MatchValue
     for tag, element in elements.items():
         if tag in _NO_KEYS:
             continue
@@ -57,13 +58,19 @@ def read_find_identifier(
         if attribute is None:
             unsupported = True
             continue
+        asked, attribute = attribute, registry.meant(attribute, level)
+        if attribute is not asked:
+            # what many send with a query for studies: matched as what is meant, and not answered
+            unsupported = True
+            if value := _match_text(element):
+                matches.setdefault(attribute.keyword, value)
+            continue
         if attribute.level.rank > level.rank:
             if attribute.origin is Origin.SERVER:
                 continue  # PS3.4 C.4.1.1.3.2: answered at every level
             # PS3.4 C.4.1.2.1
             raise InvalidQuery(f"{attribute.keyword} is of level {attribute.level}, below {level}", attribute.keyword)
         items: tuple[Attribute, ...] = ()
-        value: MatchValue
         if attribute.items:
             items, value, some_unsupported = _sequence_key(attribute, element)
             unsupported |= some_unsupported

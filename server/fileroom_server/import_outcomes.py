@@ -1,5 +1,7 @@
 """The outcomes of an import together: the table at its end, and the report with a line for each file."""
 
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,14 +90,22 @@ class Report:
             self._file.write(orjson.dumps(outcome.document(), option=orjson.OPT_APPEND_NEWLINE))
 
 
+def _opened_for_its_owner(path: Path) -> int:
+    """Names of files tell of patients: nobody else may read a report, whoever could read what it replaces."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 @contextmanager
 def opened_report(path: Path | None) -> Iterator[Report]:
     if path is None:
         yield Report(None)
         return
     try:
-        file = path.open("wb")
+        descriptor = _opened_for_its_owner(path)
     except OSError as error:
         raise click.BadParameter(f"{path} cannot be written: {error.strerror}", param_hint="--report") from None
-    with file:
+    with os.fdopen(descriptor, "wb") as file:
         yield Report(file)

@@ -4,27 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.uid import UID
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
 from fileroom_storage.attributes import Level
-
-# In the order of preference, for identifiers and for objects that have to be sent in another transfer syntax.
-UNCOMPRESSED = (
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-)
+from fileroom_storage.pixels.transfer_syntaxes import UNCOMPRESSED
 
 VERIFICATION = "1.2.840.10008.1.1"
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"

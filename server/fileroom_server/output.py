@@ -8,7 +8,7 @@ import click
 import orjson
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -25,7 +25,9 @@ def write_notice(text: str) -> None:
 
 
 def write_json(document: object) -> None:
-    click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    """Times without a zone are UTC, and say so."""
+    option = orjson.OPT_INDENT_2 | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+    click.echo(orjson.dumps(document, option=option).decode())
 
 
 def write_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -34,7 +36,8 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
         for row in rows:
             click.echo("\t".join(printable(value) for value in row))
         return
-    table = Table(*headings)
+    # a UID that is cut off cannot be copied
+    table = Table(*(Column(heading, overflow="fold") for heading in headings))
     for row in rows:
         table.add_row(*(escape(printable(value)) for value in row))
     Console(highlight=False).print(table)

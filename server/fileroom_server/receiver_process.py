@@ -16,6 +16,7 @@ from fileroom_storage.storage import ORPHAN_SECONDS, Storage
 _log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
+PURGE_SECONDS = 60.0
 
 
 def receive(configuration: Configuration, port: int, heartbeat: Heartbeat, listening: Listening) -> None:
@@ -33,6 +34,7 @@ def receive(configuration: Configuration, port: int, heartbeat: Heartbeat, liste
         heartbeat.beat()
         listening(server.server_address[1])
         threading.Thread(target=_adopt_orphans, args=(storage, stop), name="fileroom-orphans", daemon=True).start()
+        threading.Thread(target=_purge, args=(configuration, storage, stop), name="fileroom-purge", daemon=True).start()
         while not stop.wait(BEAT_SECONDS):
             heartbeat.beat()
         heartbeat.stop()
@@ -44,6 +46,22 @@ def _adopt_orphans(storage: Storage, stop: threading.Event) -> None:
     _adopt_once(storage, stop)
     if not stop.wait(ORPHAN_SECONDS):
         _adopt_once(storage, stop)
+
+
+def _purge(configuration: Configuration, storage: Storage, stop: threading.Event) -> None:
+    """What has outlived its undo time goes, here and nowhere else: there is one receiver to a data folder."""
+    pause = min(PURGE_SECONDS, max(1.0, configuration.storage.undo_time / 2))
+    while True:
+        try:
+            purged = storage.purge_expired()
+        except StorageError as error:
+            if not stop.is_set():
+                _log.warning("what was deleted could not be purged: %s; it is tried again", error)
+        else:
+            if purged:
+                _log.info("%d deleted objects were purged", purged)
+        if stop.wait(pause):
+            return
 
 
 def _adopt_once(storage: Storage, stop: threading.Event) -> None:

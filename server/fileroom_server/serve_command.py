@@ -30,7 +30,7 @@ def serve(configuration: Configuration) -> None:
     """
     from fileroom_server.heartbeat import Heartbeat
     from fileroom_server.http_process import serve_http
-    from fileroom_server.listening import CannotListen, listening_socket
+    from fileroom_server.listening import listening_socket
     from fileroom_server.logs import start_logging
     from fileroom_server.receiver_process import receive
     from fileroom_server.service import Service
@@ -41,10 +41,8 @@ def serve(configuration: Configuration) -> None:
     with new_or_existing_storage(configuration):
         pass  # before the processes, which want it to be there
     http = configuration.http
-    try:
-        listener = listening_socket(http.host, http.port)
-    except OSError as error:
-        raise click.ClickException(str(CannotListen("HTTP", http.host, http.port, "--http-port", error))) from None
+    _check_addresses(configuration)
+    listener = listening_socket(http.host, http.port)
     heartbeat = Heartbeat(_HEARTBEAT_PATIENCE)
 
     def receive_dicom(port: int, listening: "Listening") -> None:
@@ -70,6 +68,21 @@ def serve(configuration: Configuration) -> None:
     sys.exit(code)
 
 
+def _check_addresses(configuration: Configuration) -> None:
+    """Raises ClickException with all that cannot be listened on, rather than one after the other."""
+    from fileroom_server.listening import CannotListen, listening_socket
+
+    dicom, http = configuration.dicom, configuration.http
+    problems = []
+    for service, section, option in (("DICOM", dicom, "--dicom-port"), ("HTTP", http, "--http-port")):
+        try:
+            listening_socket(section.host, section.port).close()
+        except OSError as error:
+            problems.append(str(CannotListen(service, section.host, section.port, option, error)))
+    if problems:
+        raise click.ClickException("\n".join(problems))
+
+
 def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None:
     """What listens where, and what to try next."""
     from fileroom_server.listening import address, reachable_host
@@ -77,12 +90,17 @@ def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None
     dicom, http = configuration.dicom, configuration.http
     index = masked_url(configuration.database_url())
     url = f"http://{address(reachable_host(http.host), http_port)}"
+    is_installed = (configuration.viewer_folder() / "index.html").is_file()
+    viewer = f"{url}/viewer/" if is_installed else f"not installed; get it with: {_command('viewer', 'install')}"
     peer = f"-aec {shlex.quote(dicom.ae_title)} {reachable_host(dicom.host)} {dicom_port}"
+    if configuration.only_peers_may_call:
+        peer = f"-aet {shlex.quote(configuration.peers[0].ae_title)} {peer}"
     write_line(
         f"""fileroom is running.
 
   DICOM     {dicom.ae_title} at {address(dicom.host, dicom_port)}
   DICOMweb  http://{address(http.host, http_port)}{http.prefix}
+  Viewer    {viewer}
   Health    {url}/health/ready
   Data      {configuration.data.absolute()}
   Index     {index}
@@ -90,7 +108,7 @@ def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None
 Try next:
 
   echoscu {peer}
-  {_import_command()} FOLDER
+  {_command("import")} FOLDER
   curl {url}{http.prefix}/studies
 
 Ctrl-C stops it."""
@@ -98,12 +116,12 @@ Ctrl-C stops it."""
     sys.stdout.flush()
 
 
-def _import_command() -> str:
+def _command(*subcommand: str) -> str:
     """As this server was started, and found on the same PATH or not."""
     program = Path(sys.argv[0])
     found = shutil.which(program.name)
     words = [program.name if found and Path(found).resolve() == program.resolve() else os.path.relpath(program)]
-    words.append("import")
+    words += subcommand
     given = click.get_current_context().params
     for name, option in (("config_file", "--config"), ("data", "--data"), ("database", "--database")):
         if given.get(name):

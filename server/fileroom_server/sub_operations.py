@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from enum import Enum, auto
-from io import SEEK_END, BytesIO
+from io import SEEK_END
+from typing import IO
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
@@ -16,7 +17,6 @@ from pynetdicom.presentation import PresentationContext
 
 from fileroom_server.dimse import Request, Response, SubOperations, is_over
 from fileroom_server.identifier import write_failed_uids
-from fileroom_server.negotiation import UNCOMPRESSED
 from fileroom_server.status import (
     CANCELLED,
     PENDING,
@@ -25,7 +25,8 @@ from fileroom_server.status import (
     SUCCESS,
     Status,
 )
-from fileroom_storage.errors import ObjectMissing, StorageError
+from fileroom_storage.errors import CannotTranscode, ObjectMissing, StorageError
+from fileroom_storage.pixels.transfer_syntaxes import TARGETS
 from fileroom_storage.storage import Storage, StoredInstance
 
 _log = logging.getLogger(__name__)
@@ -103,8 +104,7 @@ class Sender:
         if is_over(self._association):
             return Outcome.FAILED
         try:
-            context = self._context(instance)
-            data_set = self._data_set(instance, context.transfer_syntax[0])
+            context, data_set = self._prepared(instance)
             status = self._store(instance, context, data_set)
         except Exception as error:  # noqa: BLE001  # see above
             expected = isinstance(error, StorageError | _CannotSend | ConnectionError)
@@ -126,30 +126,38 @@ class Sender:
         )
         return Outcome.FAILED
 
-    def _context(self, instance: StoredInstance) -> PresentationContext:
-        """The accepted context with the stored transfer syntax, else one that there is a way to."""
+    def _prepared(self, instance: StoredInstance) -> tuple[PresentationContext, Generator[bytes, None, None]]:
+        """The accepted context with the stored transfer syntax, else the first that there is a way to; the data set."""
         accepted = {
             context.transfer_syntax[0]: context
             for context in self._association.accepted_contexts
             if context.abstract_syntax == instance.sop_class_uid and context.as_scu
         }
-        for transfer_syntax in (UID(instance.transfer_syntax_uid), *UNCOMPRESSED):
+        reasons: list[str] = []
+        for transfer_syntax in (UID(instance.transfer_syntax_uid), *TARGETS):
             if transfer_syntax in accepted:
-                return accepted[transfer_syntax]
-        raise _CannotSend(f"no context for {instance.sop_class_uid} in {instance.transfer_syntax_uid} or uncompressed")
+                try:
+                    return accepted[transfer_syntax], self._data_set(instance, transfer_syntax)
+                except CannotTranscode as error:
+                    reasons.append(str(error))
+        if reasons:
+            raise _CannotSend("; ".join(reasons))
+        raise _CannotSend(
+            f"no context for {instance.sop_class_uid} in {instance.transfer_syntax_uid} or what it can be turned into"
+        )
 
     def _data_set(self, instance: StoredInstance, transfer_syntax: UID) -> Generator[bytes, None, None]:
         if transfer_syntax == instance.transfer_syntax_uid:
             return self._stored_fragments(instance)
-        from fileroom_server.transcoding import CannotTranscode, transcode  # loads pydicom's decoders
+        from fileroom_storage.pixels.transcoding import transcode  # loads pydicom's decoders
 
-        try:
-            encoded = transcode(
-                self._storage.read_data_set(instance), instance.transfer_syntax_uid, str(transfer_syntax)
-            )
-        except CannotTranscode as error:
-            raise _CannotSend(str(error)) from error
-        return _fragments(BytesIO(encoded).read, len(encoded), self._fragment_length)
+        return self._transcoded_fragments(transcode(self._storage.header(instance), str(transfer_syntax)))
+
+    def _transcoded_fragments(self, file: IO[bytes]) -> Generator[bytes, None, None]:
+        with file:
+            length = file.seek(0, SEEK_END)
+            file.seek(0)
+            yield from _fragments(file.read, length, self._fragment_length)
 
     def _stored_fragments(self, instance: StoredInstance) -> Generator[bytes, None, None]:
         with self._storage.open_object(instance) as file:

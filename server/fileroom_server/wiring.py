@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +20,8 @@ def storage_settings(configuration: Configuration) -> StorageSettings:
         database=configuration.database_url(),
         durability=configuration.storage.durability,
         retrieve_ae_title=configuration.dicom.ae_title,
+        undo_time=timedelta(seconds=configuration.storage.undo_time),
+        purge_rejected=configuration.storage.purge_rejected,
         pool=ConnectionPool(
             size=configuration.database.pool_size,
             overflow=configuration.database.pool_overflow,
@@ -37,7 +40,11 @@ def dicomweb_settings(configuration: Configuration) -> "DicomwebSettings":
         base_url=http.base_url or None,
         trusted_proxies=http.forwarded_allow_ips,
         maximum_body_size=http.maximum_body_size or None,
+        viewer=configuration.viewer_folder(),
+        viewer_config=configuration.viewer_config_file(),
         idle_timeout=http.timeout,
+        cors_origins=http.cors_origins,
+        allow_delete=http.allow_delete,
     )
 
 
@@ -56,14 +63,19 @@ def new_or_existing_storage(configuration: Configuration) -> Iterator[Storage]:
         yield storage
 
 
-@contextmanager
-def existing_storage(configuration: Configuration, *, any_schema: bool = False) -> Iterator[Storage]:
-    """Storage for commands that need something to be there. Raises StorageError."""
+def check_data(configuration: Configuration) -> None:
+    """Raises ClickException where there is no data folder."""
     if not configuration.data.is_dir():
         raise click.ClickException(
             f"there are no data in {configuration.data}; name their folder with --data, or begin with `fileroom serve`"
         )
+
+
+@contextmanager
+def existing_storage(configuration: Configuration) -> Iterator[Storage]:
+    """Storage for commands that need something to be there. Raises StorageError."""
+    check_data(configuration)
     with Storage.open(storage_settings(configuration)) as storage:
-        if not any_schema and not storage.schema_current():
+        if not storage.schema_current():
             storage.check_ready()  # says which schema there is and what to do
         yield storage

@@ -2,11 +2,12 @@
 
 import hashlib
 import logging
+import mmap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
@@ -14,6 +15,7 @@ from .attributes import Registry
 from .errors import ObjectMissing, StorageError, UnusableObject
 from .index.arrival import Arrival, Provenance, StoredObject, arrival_of, instance_uids
 from .index.maintenance import Maintenance
+from .index.trash import Trash
 from .index.writer import utc_now
 from .objects import ObjectStore
 from .parse.frames import frame_layout
@@ -32,6 +34,7 @@ _LEFT = "left as it is: "
 
 class FindingKind(StrEnum):
     ORPHAN = "object without an index row"
+    YOUNG = "object too young to have an index row for sure"
     MISSING = "index row without its object"
     WRONG_SIZE = "object with another size"
     WRONG_DIGEST = "object with other bytes"
@@ -59,6 +62,7 @@ class Checker:
         objects: ObjectStore,
         index: IndexReader,
         maintenance: Maintenance,
+        trash: Trash,
         receiver: Receiver,
         registry: Registry,
         young: float,
@@ -66,6 +70,7 @@ class Checker:
         self._objects = objects
         self._index = index
         self._maintenance = maintenance
+        self._trash = trash
         self._receiver = receiver
         self._registry = registry
         self._young = young
@@ -78,16 +83,20 @@ class Checker:
                 yield self._repaired(finding, indexed) if repair else finding
             if progress is not None:
                 progress(seen)
-        for location in self.orphans():
-            yield Finding(FindingKind.ORPHAN, location, None, self.adopt(location) if repair else None)
+        for location in self._without_row():
+            if self._is_young(location):
+                yield Finding(FindingKind.YOUNG, location, None)
+            else:
+                yield Finding(FindingKind.ORPHAN, location, None, self.adopt(location) if repair else None)
 
     def orphans(self, *, since: str = "") -> Iterator[str]:
         """Objects nothing refers to, of keys from `since` on; those just written may still be on their way."""
+        return (location for location in self._without_row(since) if not self._is_young(location))
+
+    def _without_row(self, since: str = "") -> Iterator[str]:
         keys = (key for key in self._objects.keys() if key >= since)  # noqa: SIM118  # a store, not a mapping
         while page := list(islice(keys, _PAGE)):
-            for location in self._index.unknown_locations(page):
-                if not self._is_young(location):
-                    yield location
+            yield from self._index.unknown_locations(page)
 
     def adopt_recent(self) -> int:
         """Adopts what a crash left without a row: it can only be as old as the last change of the index."""
@@ -103,11 +112,15 @@ class Checker:
         """Indexes an orphan, or removes it where the index has its bytes already. Says which."""
         try:
             arrival = self.arrival(location)
+            written = datetime.fromtimestamp(self._objects.modified(location), UTC).replace(tzinfo=None)
         except UnusableObject as error:
             _log.warning("%s cannot be indexed and is left as it is: %s", location, error)
             return f"{_LEFT}{error}"
         except ObjectMissing:
             return "gone meanwhile"
+        # a crash between a commit and the removal of a superfluous file must not bring back what was deleted since
+        if self._index.unknown_locations([location]) and self._trash.keep_orphan(arrival, written):
+            return "left to the purge: what it holds has been deleted"
         self._receiver.submit(arrival, adopted=True)
         if not self._index.unknown_locations([location]):
             return "adopted"
@@ -127,7 +140,8 @@ class Checker:
     def arrival(self, location: str) -> Arrival:
         """The object at this location as if it had just come in."""
         with self._objects.open(location) as file:
-            buffer = memoryview(file.read())
+            empty = not self._objects.size(location)  # what cannot be mapped
+            buffer = memoryview(b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         meta = read_file_meta(buffer)
         data_set = buffer[meta.data_set_offset :]
         header = parse_header(data_set, meta.transfer_syntax_uid)
@@ -166,8 +180,20 @@ class Checker:
     def _repaired(self, finding: Finding, indexed: IndexedObject) -> Finding:
         repair = None
         if finding.kind is FindingKind.MISSING and indexed.pk is not None:
-            for _ in self._maintenance.remove([indexed.location]):
+            if self._maintenance.remove_lost(indexed.location):
                 repair = "row removed"
         elif finding.kind is not FindingKind.MISSING:
-            repair = f"{_LEFT}restore the object from a backup, or delete the instance and send it again"
+            repair = f"{_LEFT}restore the object from a backup, or {self._without(indexed)}"
         return Finding(finding.kind, finding.location, finding.sop_instance_uid, repair)
+
+    def _without(self, indexed: IndexedObject) -> str:
+        """What to run where there is no backup."""
+        if indexed.pk is None:
+            return (
+                "give it up: `fileroom conflicts list` shows the conflict, `fileroom conflicts resolve ID keep` ends it"
+            )
+        instance = next(iter(self._index.locate({"SOPInstanceUID": indexed.sop_instance_uid})), None)
+        if instance is None:
+            return "nothing: it has just been deleted"
+        uids = (instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
+        return f"delete the instance and send it again: `fileroom delete {' '.join(uids)}`"

@@ -53,3 +53,15 @@ class FrameOutOfRange(StorageError):
 
 class ObjectMissing(StorageError):
     """The index has the instance but the object store has lost its bytes; `fileroom check` tells more."""
+
+
+class CannotDecode(StorageError):
+    """Pixels that are damaged, or compressed in a way that there is no decoder for."""
+
+
+class CannotTranscode(StorageError):
+    """An object, or a frame, that there is no way to give in the transfer syntax asked for."""
+
+
+class ObjectDamaged(StorageError):
+    """The object store has other bytes than came in, or they cannot be read; `fileroom check` tells more."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from .attributes import Registry
 from .errors import UnusableObject, UnusableReason
-from .events import Event, InstanceStored
+from .events import Event, InstanceDeleted, InstanceStored
 from .index.arrival import Arrival, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
 from .index.conflicts import ConflictType
 from .index.ingest import Outcome
@@ -15,7 +15,9 @@ from .index.writer import IndexWriter, utc_now
 from .objects import ObjectStore, ObjectWriter
 from .parse.frames import frame_layout
 from .parse.header import Header, parse_header
+from .parse.mapped_pages import STRETCH, let_go_of_pages
 from .parse.part10 import encode_file_meta, read_file_meta
+from .spool import Spool
 
 Buffer = bytes | bytearray | memoryview
 
@@ -50,6 +52,9 @@ class Receiver:
 
     def begin(self) -> "IncomingObject":
         return IncomingObject(self, self._objects.create())
+
+    def spool(self) -> Spool:
+        return Spool(self._objects.create())
 
     def store_data_set(
         self,
@@ -102,7 +107,7 @@ class Receiver:
         """Makes the written object durable and visible, then the index (DESIGN §3.1)."""
         # offsets into what was inflated lead nowhere in the file; such frames are found when they are asked for
         layout = None if header.is_deflated else frame_layout(data_set, header)
-        digest = hashlib.sha256(data_set).hexdigest()
+        digest = _digest(data_set)
         writer.sync()
         size = writer.size
         stored = StoredObject(writer.publish(), size, digest, transfer_syntax_uid, data_set_offset, layout)
@@ -120,6 +125,8 @@ class Receiver:
                     arrival.sop_class_uid,
                 )
             )
+        for gone in outcome.rejected:
+            self._notify(InstanceDeleted(gone.study_instance_uid, gone.series_instance_uid, gone.sop_instance_uid))
         return _store_outcome(arrival, outcome)
 
     def rewrite(
@@ -177,10 +184,18 @@ def checked_uids(header: Header, study_instance_uid: str | None) -> InstanceUids
     return uids
 
 
+def _digest(data_set: memoryview) -> str:
+    digest = hashlib.sha256()
+    for start in range(0, len(data_set), STRETCH):
+        digest.update(data_set[start : start + STRETCH])
+        if len(data_set) > STRETCH:
+            let_go_of_pages(data_set)
+    return digest.hexdigest()
+
+
 def _store_outcome(arrival: Arrival, outcome: Outcome) -> StoreOutcome:
-    kept = outcome.stored or ConflictType.CONTENT in outcome.conflicts
     return StoreOutcome(
-        status="stored" if kept else "already stored",
+        status="stored" if outcome.stored or outcome.kept else "already stored",
         sop_class_uid=arrival.sop_class_uid,
         sop_instance_uid=arrival.sop_instance_uid,
         study_instance_uid=outcome.study_instance_uid,

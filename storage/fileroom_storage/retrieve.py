@@ -1,16 +1,20 @@
 """What is asked of stored objects: the bytes, the header, frames, bulk data. Reads no more of them than it must."""
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
 from typing import BinaryIO
 
-from .errors import FrameOutOfRange
+from .errors import FrameOutOfRange, ObjectDamaged, ObjectMissing, UnusableObject
 from .objects import ObjectStore
 from .parse.frames import FrameLayout, frame_layout, read_frame
 from .parse.header import Header, parse_header
 from .query.locate import FramePlace, StoredInstance
 
-FrameEntry = Callable[[int], bytes | None]
+FrameEntries = Callable[[Sequence[int]], Mapping[int, bytes]]
+
+_ENTRIES_AT_A_TIME = 1000
 
 
 class Retriever:
@@ -18,6 +22,13 @@ class Retriever:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
+
+    def is_whole(self, instance: StoredInstance) -> bool:
+        """Whether the object is there, as long as the index says; it is not read."""
+        try:
+            return self._objects.size(instance.location) == instance.size
+        except ObjectMissing:
+            return False
 
     def open_object(self, instance: StoredInstance) -> BinaryIO:
         return self._objects.open(instance.location)
@@ -27,44 +38,45 @@ class Retriever:
         return self._objects.read_at(instance.location, offset, instance.size - offset)
 
     def header(self, instance: StoredInstance) -> Header:
-        return parse_header(self._data_set(instance), instance.transfer_syntax_uid)
+        data_set = self._data_set(instance)
+        with _damage(instance):
+            return parse_header(data_set, instance.transfer_syntax_uid)
 
     def bulk_data(self, instance: StoredInstance, path: str) -> bytes:
         return bytes(self.header(instance).bulk_data(path))
 
     def frames(
-        self, instance: StoredInstance, numbers: Iterable[int], place: FramePlace | None, entry_of: FrameEntry
+        self,
+        instance: StoredInstance,
+        numbers: Iterable[int | range],
+        place: FramePlace | None,
+        entries_of: FrameEntries,
     ) -> Iterator[bytes]:
         """The frames with these numbers, counted from 1. Raises FrameOutOfRange before the first is read."""
-        wanted = list(numbers)
+        wanted = [number if isinstance(number, range) else range(number, number + 1) for number in numbers]
         if place is None:
             yield from self._frames_of_whole(instance, wanted)
             return
         _check_range(wanted, place.number_of_frames)
+        self._check_size(instance)
 
         def read_at(offset: int, length: int) -> bytes:
             return self._objects.read_at(instance.location, instance.data_set_offset + offset, length)
 
-        for number in wanted:
-            layout = FrameLayout(
-                number_of_frames=place.number_of_frames,
-                offset=place.offset,
-                length=place.length,
-                frame_length=place.frame_length,
-                table=None,
-            )
-            entry = entry_of(number) if place.frame_length is None else None
-            if entry is not None:
-                # a table of just this frame
-                layout = FrameLayout(1, place.offset, place.length, None, entry)
-                yield read_frame(read_at, layout, 1)
-            else:
-                yield read_frame(read_at, layout, number)
+        layout = FrameLayout(place.number_of_frames, place.offset, place.length, place.frame_length, None)
+        remaining = chain.from_iterable(wanted)
+        while batch := list(islice(remaining, _ENTRIES_AT_A_TIME)):
+            entries = entries_of(batch) if place.frame_length is None else None
+            for number in batch:
+                with _damage(instance):
+                    frame = _read_frame(read_at, layout, number, entries)
+                yield frame
 
-    def _frames_of_whole(self, instance: StoredInstance, wanted: list[int]) -> Iterator[bytes]:
+    def _frames_of_whole(self, instance: StoredInstance, wanted: Sequence[range]) -> Iterator[bytes]:
         """A deflated data set gives its frames only once it is inflated."""
         header = self.header(instance)
-        layout = frame_layout(header.buffer, header)
+        with _damage(instance):
+            layout = frame_layout(header.buffer, header)
         if layout is None:
             raise FrameOutOfRange("the instance has no pixel data")
         _check_range(wanted, layout.number_of_frames)
@@ -72,16 +84,48 @@ class Retriever:
         def read_at(offset: int, length: int) -> bytes:
             return bytes(header.buffer[offset : offset + length])
 
-        for number in wanted:
+        for number in chain.from_iterable(wanted):
             yield read_frame(read_at, layout, number)
 
     def _data_set(self, instance: StoredInstance) -> memoryview:
+        self._check_size(instance)
         with self._objects.open(instance.location) as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return memoryview(mapped)[instance.data_set_offset :]
 
+    def _check_size(self, instance: StoredInstance) -> None:
+        if self._objects.size(instance.location) != instance.size:
+            raise ObjectDamaged(
+                f"The object store has only a part of {instance.sop_instance_uid}, or another object; "
+                "run `fileroom check`."
+            )
 
-def _check_range(numbers: list[int], number_of_frames: int) -> None:
-    for number in numbers:
-        if not 1 <= number <= number_of_frames:
-            raise FrameOutOfRange(f"there is no frame {number}; the instance has {number_of_frames}")
+
+@contextmanager
+def _damage(instance: StoredInstance) -> Iterator[None]:
+    """What cannot be read was read once, when it came in: no request can be blamed for it."""
+    try:
+        yield
+    except UnusableObject as error:
+        raise ObjectDamaged(
+            f"What is stored of {instance.sop_instance_uid} cannot be read: {error}. Run `fileroom check --verify`."
+        ) from error
+
+
+def _read_frame(
+    read_at: Callable[[int, int], bytes], layout: FrameLayout, number: int, entries: Mapping[int, bytes] | None
+) -> bytes:
+    if entries is None:
+        return read_frame(read_at, layout, number)
+    entry = entries.get(number)
+    if entry is None:
+        raise ObjectDamaged(f"The index has lost where frame {number} is; run `fileroom check`.")
+    # a table of just this frame
+    return read_frame(read_at, FrameLayout(1, layout.offset, layout.length, None, entry), 1)
+
+
+def _check_range(wanted: Sequence[range], number_of_frames: int) -> None:
+    for numbers in wanted:
+        if numbers and not 1 <= numbers[0] <= numbers[-1] <= number_of_frames:
+            outside = numbers[0] if not 1 <= numbers[0] <= number_of_frames else numbers[-1]
+            raise FrameOutOfRange(f"there is no frame {outside}; the instance has {number_of_frames}")

@@ -3,29 +3,38 @@
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Literal, Self
 
 from .attributes import standard_registry
 from .consistency import Checker, Finding, FindingKind
-from .errors import InstanceNotFound, SchemaNotCurrent, StorageError, StorageUnavailable
-from .events import Event, InstanceDeleted
+from .deletion import Deleter, Restoration
+from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
+from .events import Event
 from .index import schema
 from .index.arrival import Provenance
 from .index.conflicts import ConflictState, ConflictType
+from .index.deletions import Deletion, DeletionReason, Retention
 from .index.engine import ConnectionPool, create_engine, unavailable_errors
 from .index.import_jobs import ImportedFile, ImportJobs, ImportOutcome, ImportState, file_digest
 from .index.maintenance import Maintenance
+from .index.rejection import KEY_OBJECT_SELECTION_DOCUMENT, REJECTION_MEANINGS, REJECTION_SCHEME, known_rejection_code
 from .index.resolution import Conflict, Resolution
+from .index.schema import IndexSchema
 from .index.tables import standard_tables
+from .index.trash import Trash
 from .index.writer import IndexWriter
 from .objects import FilesystemObjectStore
+from .parse.encoding import EXPLICIT_VR_LITTLE_ENDIAN
 from .parse.header import Header
 from .query import Answer, Query
 from .query.locate import StoredInstance
 from .query.reader import IndexReader
 from .receive import Buffer, IncomingObject, Receiver, StoreOutcome
+from .rejection_note import rejection_note
 from .retrieve import Retriever
+from .spool import Spool, Spooled
 
 _log = logging.getLogger(__name__)
 
@@ -37,13 +46,18 @@ Observer = Callable[[Event], None]
 
 @dataclass(frozen=True, slots=True)
 class StorageSettings:
-    """Where the data live. `database` is a SQLAlchemy URL; None puts SQLite beside the objects in `data`."""
+    """Where the data live. `database` is a SQLAlchemy URL; None puts SQLite beside the objects in `data`.
+
+    What is deleted can be restored for `undo_time`; what is rejected for good, unless `purge_rejected`.
+    """
 
     data: Path
     database: str | None = None
     durability: Literal["full", "relaxed"] = "full"
     retrieve_ae_title: str = "FILEROOM"
     pool: ConnectionPool = field(default_factory=ConnectionPool)
+    undo_time: timedelta = timedelta(days=7)
+    purge_rejected: bool = False
 
     @property
     def database_url(self) -> str:
@@ -60,19 +74,22 @@ class Storage:
         self._engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)
         self._objects = FilesystemObjectStore(settings.data, durability=settings.durability)
         self._observers: list[Observer] = []
+        retention = Retention(settings.undo_time, settings.purge_rejected)
         # connections of its own: readers that hold all others must not keep objects from coming in
         writing = ConnectionPool(size=1, overflow=1, timeout=settings.pool.timeout, recycle=settings.pool.recycle)
         self._writer_engine = create_engine(settings.database_url, durability=settings.durability, pool=writing)
-        self._writer = IndexWriter(self._writer_engine, self._tables, self._objects)
+        self._writer = IndexWriter(self._writer_engine, self._tables, self._objects, retention)
         self._receiver = Receiver(self._objects, self._writer, registry, self._notify)
         # PS3.4 C.4.1.1.3.2: all that is here can be had at once
         server_values = {"InstanceAvailability": "ONLINE", "RetrieveAETitle": settings.retrieve_ae_title}
         self._reader = IndexReader(self._engine, self._tables, server_values)
         self._retriever = Retriever(self._objects)
-        self._maintenance = Maintenance(self._engine, self._tables)
+        self._maintenance = Maintenance(self._engine, self._tables, retention)
+        self._trash = Trash(self._engine, self._tables, retention)
         self._checker = Checker(
-            self._objects, self._reader, self._maintenance, self._receiver, registry, ORPHAN_SECONDS
+            self._objects, self._reader, self._maintenance, self._trash, self._receiver, registry, ORPHAN_SECONDS
         )
+        self._deleter = Deleter(self._objects, self._trash, self._checker, retention, self._notify)
 
     @classmethod
     def open(cls, settings: StorageSettings) -> Self:
@@ -104,19 +121,6 @@ class Storage:
     def create_schema_if_empty(self) -> None:
         with unavailable_errors():
             schema.create_if_empty(self._engine)
-
-    def upgrade_schema(self) -> None:
-        with unavailable_errors():
-            schema.upgrade(self._engine)
-
-    def schema_revision(self) -> str | None:
-        """The revision the index is at; None for a database without an index."""
-        with unavailable_errors():
-            return schema.current_revision(self._engine)
-
-    @staticmethod
-    def newest_schema_revision() -> str:
-        return schema.head_revision()
 
     def schema_current(self) -> bool:
         try:
@@ -159,6 +163,10 @@ class Storage:
         """Begins to receive a Part 10 stream."""
         return self._receiver.begin()
 
+    def spool(self) -> Spool:
+        """Room on the disk for parts of a request, to be closed. Raises StorageUnavailable."""
+        return self._receiver.spool()
+
     # -- find ----------------------------------------------------------------------------------------------
 
     def find(self, query: Query) -> Generator[Answer, None, None]:
@@ -193,28 +201,65 @@ class Storage:
         """One frame as it is encoded, counted from 1. Raises FrameOutOfRange."""
         return next(self.frames(instance, [number]))
 
-    def frames(self, instance: StoredInstance, numbers: Iterable[int]) -> Iterator[bytes]:
+    def frames(self, instance: StoredInstance, numbers: Iterable[int | range]) -> Iterator[bytes]:
+        """Frames by number, or by ranges of numbers. Raises FrameOutOfRange before the first is read."""
         place = self._reader.frame_place(instance.pk)
         return self._retriever.frames(
-            instance, numbers, place, lambda number: self._reader.frame_entry(instance.pk, number)
+            instance, numbers, place, lambda wanted: self._reader.frame_entries(instance.pk, wanted)
         )
+
+    def damaged(self, instances: Iterable[StoredInstance]) -> list[StoredInstance]:
+        """Those whose objects the store has lost, or has another length of; nothing is read."""
+        return [instance for instance in instances if not self._retriever.is_whole(instance)]
 
     # -- delete --------------------------------------------------------------------------------------------
 
-    def delete(self, matches: Mapping[str, str]) -> int:
-        """Deletes the instances under these unique keys, index first; returns how many."""
-        instances = list(self.locate(matches))
-        by_location = {instance.location: instance for instance in instances}
-        removed = 0
-        # page by page: were the index to go away half-way, what is out of it must not be left as orphans
-        for location in self._maintenance.remove(by_location):
-            self._remove_objects([location])
-            instance = by_location[location]
-            removed += 1
-            self._notify(
-                InstanceDeleted(instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
-            )
-        return removed
+    def delete(self, unique_keys: Mapping[str, str]) -> Deletion:
+        """Takes all instances under these unique keys, by keyword, out of use, at once and all together.
+
+        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing.
+        """
+        return self._deleter.delete(unique_keys)
+
+    def reject(self, unique_keys: Mapping[str, str], code: str, provenance: Provenance) -> Deletion:
+        """Stores a rejection note about these instances, which takes them out of use (IHE IOCM).
+
+        `code` is one of REJECTION_MEANINGS, bare or as `113001^DCM`. Raises InvalidQuery, InstanceNotFound.
+        """
+        code = known_rejection_code(code)
+        instances = list(self.locate(unique_keys))
+        if not instances:
+            raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
+        note, uid = rejection_note(self.header(instances[0]), instances, code)
+        self.store_data_set(
+            note,
+            sop_class_uid=KEY_OBJECT_SELECTION_DOCUMENT,
+            sop_instance_uid=uid,
+            transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
+            provenance=provenance,
+        )
+        return self._trash.rejection(uid)
+
+    def deletions(self) -> Iterator[Deletion]:
+        """What can be restored, newest first."""
+        return self._trash.deletions()
+
+    def deletion(self, pk: int) -> Deletion:
+        """Raises InstanceNotFound where it was restored or purged."""
+        return self._trash.deletion(pk)
+
+    def restore(self, pk: int) -> Restoration:
+        """Undoes a deletion; a rejection is revoked, and its note goes. Raises InstanceNotFound."""
+        return self._deleter.restore(pk)
+
+    def purge(self, pk: int) -> int:
+        """Ends the undo time of a deletion now; returns how many objects are gone for good. Raises InstanceNotFound."""
+        self._trash.deletion(pk)
+        return self._deleter.purge(pk)
+
+    def purge_expired(self) -> int:
+        """Purges what has outlived its undo time; to be called now and then by one process or many."""
+        return self._deleter.purge_expired()
 
     # -- conflicts -----------------------------------------------------------------------------------------
 
@@ -226,7 +271,10 @@ class Storage:
         return self._maintenance.conflict(pk)
 
     def resolve_conflict(self, pk: int, resolution: Resolution) -> None:
-        """KEEP leaves the index as it is, ACCEPT takes over what the object says. Raises InstanceNotFound."""
+        """KEEP leaves the index as it is, ACCEPT takes over what the object says. Raises InstanceNotFound.
+
+        The copy that is out of use then can be restored like what was deleted.
+        """
         conflict = self.conflict(pk)
         arrival = None
         if resolution is Resolution.ACCEPT:
@@ -237,7 +285,9 @@ class Storage:
             if location is None:
                 raise InstanceNotFound("the object that brought the conflict is gone; resolve with `keep`")
             arrival = self._checker.arrival(location)
-        self._remove_objects(self._maintenance.resolve(pk, resolution, arrival))
+        self._maintenance.resolve(pk, resolution, arrival)
+        if not self.settings.undo_time:
+            self._deleter.purge_expired()
 
     # -- consistency ---------------------------------------------------------------------------------------
 
@@ -261,29 +311,30 @@ class Storage:
             except Exception:  # noqa: BLE001  # an observer must not turn a durable store into a failure
                 _log.exception("an observer failed on %s", type(event).__name__)
 
-    def _remove_objects(self, locations: Iterable[str]) -> None:
-        for location in locations:
-            try:
-                self._objects.delete(location)
-            except StorageUnavailable as error:
-                _log.warning("%s could not be deleted, `fileroom check` will find it: %s", location, error)
-
 
 __all__ = [
     "ORPHAN_SECONDS",
+    "REJECTION_MEANINGS",
+    "REJECTION_SCHEME",
     "Conflict",
     "ConflictState",
     "ConflictType",
     "ConnectionPool",
+    "Deletion",
+    "DeletionReason",
     "Finding",
     "FindingKind",
     "ImportJobs",
     "ImportOutcome",
     "ImportState",
     "ImportedFile",
+    "IndexSchema",
     "Provenance",
     "Query",
     "Resolution",
+    "Restoration",
+    "Spool",
+    "Spooled",
     "Storage",
     "StorageError",
     "StorageSettings",

@@ -16,7 +16,7 @@ from fileroom_storage.storage import Storage, StorageSettings
 
 _DATA = "DICOMWEB_TEST_DATA"
 _IDLE = "DICOMWEB_TEST_IDLE_TIMEOUT"
-_STARTED_WITHIN = 30.0
+_STARTED_WITHIN = 120.0
 
 
 def application() -> Flask:
@@ -71,5 +71,5 @@ class GunicornProcess:
     def _is_live(self) -> bool:
         try:
             return requests.get(f"{self.url}/health/live", timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False

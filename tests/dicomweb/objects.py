@@ -67,7 +67,7 @@ def json_of(answer: TestResponse) -> Any:
 
 
 def parts(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
-    """The parts of a multipart answer, each with its header as it stands; strict about both."""
+    """The parts of a multipart answer, each with its Content-Type, which has to come first; strict about both."""
     boundary = content_type.partition("boundary=")[2].partition(";")[0].strip('"')
     assert content_type.startswith("multipart/related; type=")
     assert boundary
@@ -76,4 +76,5 @@ def parts(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
     assert pieces.pop(0) == b""
     split = [piece.partition(b"\r\n\r\n") for piece in pieces]
     assert all(head.startswith(b"\r\nContent-Type: ") for head, _, _ in split)
-    return [(head.decode().removeprefix("\r\nContent-Type: "), content) for head, _, content in split]
+    types = [head.decode().removeprefix("\r\nContent-Type: ").partition("\r\n")[0] for head, _, _ in split]
+    return list(zip(types, (content for _, _, content in split), strict=True))

@@ -94,12 +94,21 @@ def test_single_part(client: FlaskClient, store: Store) -> None:
     assert answer.content_type == f"image/jpeg; transfer-syntax={JPEGBaseline8Bit}"
     assert answer.content_length == len(FRAMES[1])
     assert answer.data == FRAMES[1]
-    octets = client.get(f"{path}/frames/2", headers={"Accept": "application/octet-stream"})
+    octets = client.get(f"{path}/frames/2", headers={"Accept": "application/octet-stream; transfer-syntax=*"})
     assert octets.data == FRAMES[1]
     assert client.get(f"{path}/frames/1,2", headers={"Accept": "image/jpeg"}).status_code == 406
 
 
-@pytest.mark.parametrize("numbers", ["5", "1,5", "999999999"])
+def test_lists_and_ranges_keep_their_order(client: FlaskClient, store: Store) -> None:
+    for content in (encapsulated(FRAMES, JPEGLSLossless), part10(native()[0])):
+        path = path_of(store(content))
+        single = [client.get(f"{path}/frames/{n}", headers={"Accept": ANY_OCTETS}) for n in (1, 2, 3)]
+        frames = [parts(answer.content_type, answer.data)[0] for answer in single]
+        answer = client.get(f"{path}/frames/3,1-2,2-3,1", headers={"Accept": ANY_OCTETS})
+        assert parts(answer.content_type, answer.data) == [frames[n - 1] for n in (3, 1, 2, 2, 3, 1)]
+
+
+@pytest.mark.parametrize("numbers", ["5", "1,5", "999999999", "1-5", "2,1-999999999"])
 def test_frames_out_of_range(client: FlaskClient, store: Store, numbers: str) -> None:
     for content in (encapsulated(FRAMES, JPEGLSLossless), part10(native()[0])):
         answer = client.get(f"{path_of(store(content))}/frames/{numbers}")
@@ -108,7 +117,8 @@ def test_frames_out_of_range(client: FlaskClient, store: Store, numbers: str) ->
 
 
 @pytest.mark.parametrize(
-    "numbers", ["0", "1,0", "x", "1-3", "-1", "1,", ",1", "1,,2", "1.5", "1;2", "%C2%B2", "9" * 20]
+    "numbers",
+    ["0", "1,0", "0-2", "x", "3-1", "1-", "1-2-3", "-1", "1,", ",1", "1,,2", "1.5", "1;2", "%C2%B2", "9" * 20],
 )
 def test_frame_lists_that_are_none(client: FlaskClient, store: Store, numbers: str) -> None:
     answer = client.get(f"{path_of(store(part10()))}/frames/{numbers}")

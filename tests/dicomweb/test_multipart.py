@@ -7,8 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from fileroom_dicomweb.multipart import (
-    BrokenMultipart,
-    MultipartReader,
     OutgoingPart,
     content_length,
     content_type,
@@ -16,6 +14,7 @@ from fileroom_dicomweb.multipart import (
     new_boundary,
     whole_part,
 )
+from fileroom_dicomweb.multipart_reader import BrokenMultipart, MultipartReader
 
 BOUNDARY = "----=_Part_7"
 # what looks like a boundary, but is not
@@ -87,6 +86,36 @@ def test_an_unread_part_is_passed_over() -> None:
 
 def test_a_message_without_parts() -> None:
     assert read(CLOSING) == []
+    assert read(line(f"--{BOUNDARY}x") + HEADER + b"x\r\n" + CLOSING) == []
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_bare_line_feeds(size: int) -> None:
+    content = b"a\r\nb\r--" + BOUNDARY.encode() + b"\r"
+    delimiter = f"--{BOUNDARY}".encode()
+    head = b"\nContent-Type: application/dicom;\n\ttransfer-syntax=1.2\n\n"
+    body = b"preamble\n" + delimiter + head + content + b"\n" + delimiter + b"\n\nsecond\n" + delimiter + b"--\n"
+    assert read(body, size) == [({"content-type": "application/dicom; transfer-syntax=1.2"}, content), ({}, b"second")]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("head", [b"", HEADER.removesuffix(b"\r\n")])
+def test_empty_parts(head: bytes, size: int) -> None:
+    headers = {"content-type": "application/dicom"} if head else {}
+    assert read(DELIMITER + head + b"\r\n" + CLOSING, size) == [(headers, b"")]
+    assert read(DELIMITER + head + b"\r\n\r\n" + CLOSING, size) == [(headers, b"")]
+
+
+@pytest.mark.parametrize("boundary", ["a b", "=_'()+,-./:?", "--", "x" * 70, "ä"])
+def test_boundaries(boundary: str) -> None:
+    line = b"--" + boundary.encode("latin-1")
+    body = b"\r\n" + line + b"\r\n\r\n1\r\n" + line + b"\r\n\r\n2\r\n" + line + b"--"
+    assert [content for _, content in read(body, 5, boundary)] == [b"1", b"2"]
+
+
+def test_a_longer_line_is_content() -> None:
+    inner = line("") + line(f"--{BOUNDARY}-inner") + b"x" + b"\r\n--" + BOUNDARY.encode() + b"y"
+    assert read(DELIMITER + b"\r\n" + inner + b"\r\n" + CLOSING, 3) == [({}, inner)]
 
 
 @pytest.mark.parametrize("size", [1, 64, 100_000])
@@ -103,7 +132,7 @@ def test_a_message_without_parts() -> None:
         DELIMITER + line("no colon here") + b"\r\nx\r\n" + CLOSING,
         DELIMITER + b"Content-Type: " + b"x" * 100_000 + b"\r\n\r\nx\r\n" + CLOSING,
         DELIMITER + line("A: b") * 1000 + b"\r\nx\r\n" + CLOSING,
-        line(f"--{BOUNDARY}x") + HEADER + b"x\r\n" + CLOSING,
+        DELIMITER + HEADER + b"x\r\n" + line(f"--{BOUNDARY}x") + b"--" + BOUNDARY.encode(),
     ],
     ids=range(11),
 )

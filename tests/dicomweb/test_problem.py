@@ -14,9 +14,8 @@ from tests.dicomweb.objects import json_of
     ("method", "path", "status"),
     [
         ("GET", "/nothing", 404),
-        ("GET", "/dicom-web", 404),
         ("GET", "/dicom-web/nothing", 404),
-        ("DELETE", "/dicom-web/studies/1.2", 405),
+        ("PATCH", "/dicom-web/studies/1.2", 405),
         ("PUT", "/dicom-web/studies", 405),
         ("POST", "/dicom-web/studies/1.2/metadata", 405),
         ("POST", "/health/live", 405),

@@ -1,5 +1,7 @@
 """STOW-RS: what is stored, what is refused and with which reason, and what broken requests leave behind."""
 
+import gzip
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +10,16 @@ from flask.testing import FlaskClient
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from fileroom_dicomweb import DicomwebSettings, create_app
+from fileroom_dicomweb import DicomwebSettings, content_coding, create_app
 from fileroom_storage.errors import StorageUnavailable
 from fileroom_storage.receive import IncomingObject
 from fileroom_storage.storage import Storage
 from tests.dicomweb.conftest import Store
 from tests.dicomweb.objects import data_set, json_of, multipart, part10
+from tests.native_model import attributes_of
 
 STUDIES = "/dicom-web/studies"
+KIND = 'multipart/related; type="application/dicom"; boundary=a-boundary'
 
 
 def stored(storage: Storage, *uids: str) -> list[str]:
@@ -44,8 +48,73 @@ def test_the_response_names_every_object(client: FlaskClient, store: Store, stor
 
 
 def test_two_studies_have_no_common_url(store: Store) -> None:
-    response = json_of(store(part10(), part10()))
-    assert response["00081190"] == {"vr": "UR"}
+    answer = store(part10(), part10())
+    assert json_of(answer)["00081190"] == {"vr": "UR"}
+    assert "Location" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (None, "json"),
+        ("*/*", "json"),
+        ("application/dicom+json, application/json", "json"),
+        ("application/json", "json"),
+        ("application/dicom+json", "json"),
+        ('multipart/related; type="application/dicom"', "json"),
+        ("text/html", "json"),
+        ("nonsense", "json"),
+        ("application/dicom+xml", "xml"),
+        ("application/dicom+xml, application/dicom+json;q=0.5", "xml"),
+        ("application/dicom+json, application/dicom+xml", "json"),
+    ],
+)
+def test_the_answer_is_json_unless_xml_is_asked_for(store: Store, accept: str | None, expected: str) -> None:
+    good, bad = data_set(), data_set(StudyInstanceUID=None)
+    answer = store(part10(good), part10(bad), headers={"Accept": accept} if accept else {})
+    assert answer.status_code == 202
+    assert answer.content_type == f"application/dicom+{expected}"
+    if expected == "xml":
+        attributes = {keyword: found.content for found in attributes_of(ET.fromstring(answer.data)).values()
+                      if (keyword := found.keyword)}  # fmt: skip
+        (item,) = attributes["ReferencedSOPSequence"]
+        assert item["00081155", None].content == [good.SOPInstanceUID]
+        (item,) = attributes["FailedSOPSequence"]
+        assert item["00081197", None].content == [str(0xC000)]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Type: application/dicom\r\nContent-Transfer-Encoding: binary\r\nContent-Length: 12\r\n",
+        b'Content-Disposition: inline; name="file[]"; filename="a.dcm"\r\nContent-Type: application/dicom\r\n',
+        b"Content-Type:application/octet-stream\r\nX-Header:\r\n",
+        b"CONTENT-TYPE: Application/DICOM;transfer-syntax=*\r\n",
+        b"",
+    ],
+)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"", b""), (b"\r\n", b"\r\n"), (b"preamble\r\n", b"\r\nepilogue"), (b"\r\n", b"\0" * 100)],
+)
+def test_parts_in_the_wild(client: FlaskClient, head: bytes, before: bytes, after: bytes) -> None:
+    body = before + b"--a b\r\n" + head + b"\r\n" + part10() + b"\r\n--a b--" + after
+    answer = client.post(STUDIES, data=body, content_type='multipart/related; type=application/dicom; boundary="a b"')
+    assert answer.status_code == 200, answer.text
+
+
+def test_bare_line_feeds(client: FlaskClient, storage: Storage) -> None:
+    ds = data_set()
+    body = b"--x\nContent-Type: application/dicom\n\n" + part10(ds) + b"\n--x--\n"
+    answer = client.post(STUDIES, data=body, content_type="multipart/related; type=application/dicom; boundary=x")
+    assert answer.status_code == 200, answer.text
+    assert stored(storage, ds.SOPInstanceUID)
+
+
+def test_other_methods(client: FlaskClient) -> None:
+    answer = client.put(STUDIES, data=multipart(part10()), content_type=KIND)
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["Allow"]
 
 
 def test_sending_again_is_no_failure(store: Store) -> None:
@@ -126,12 +195,15 @@ def test_all_fail(store: Store, storage: Storage, tmp_path: Path) -> None:
     assert answer.status_code == 409
     assert answer.content_type == "application/dicom+json"
     assert "00081199" not in json_of(answer)
+    assert "00081190" not in json_of(answer)
+    assert "Location" not in answer.headers
     assert object_count(storage, tmp_path) == 0
 
 
-def test_a_part_of_another_type_fails(client: FlaskClient) -> None:
-    body = multipart(part10(), content_type="application/dicom+json")
-    answer = client.post(STUDIES, data=body, content_type="multipart/related; boundary=a-boundary")
+@pytest.mark.parametrize("part_type", ["application/dicom+json", "image/jpeg", "text/plain"])
+def test_a_part_of_another_type_fails(client: FlaskClient, part_type: str) -> None:
+    body = multipart(part10(), content_type=part_type)
+    answer = client.post(STUDIES, data=body, content_type=KIND)
     assert answer.status_code == 409
     assert json_of(answer)["0008119A"]["Value"][0]["00081197"]["Value"] == [0xC000]
 
@@ -140,11 +212,11 @@ def test_a_part_of_another_type_fails(client: FlaskClient) -> None:
     "content_type",
     [
         None,
-        "application/json",
         "application/octet-stream",
+        "text/plain",
         "multipart/form-data; boundary=a-boundary",
-        'multipart/related; type="application/dicom+json"; boundary=a-boundary',
-        'multipart/related; type="application/dicom+xml"; boundary=a-boundary',
+        "multipart/mixed; boundary=a-boundary",
+        'multipart/related; type="application/pdf"; boundary=a-boundary',
     ],
 )
 def test_unsupported_types(client: FlaskClient, content_type: str | None) -> None:
@@ -152,11 +224,40 @@ def test_unsupported_types(client: FlaskClient, content_type: str | None) -> Non
     assert answer.status_code == 415
     assert answer.content_type == "application/problem+json"
     assert "multipart/related" in json_of(answer)["detail"]
+    assert 'multipart/related; type="application/dicom"' in json_of(answer)["supported"]
 
 
-def test_a_compressed_body_is_unsupported(client: FlaskClient) -> None:
-    answer = client.post(STUDIES, data=b"x", content_type="application/dicom", headers={"Content-Encoding": "gzip"})
+@pytest.mark.parametrize("coding", ["gzip", "X-Gzip", "identity", ""])
+def test_content_encodings(client: FlaskClient, coding: str) -> None:
+    body = multipart(part10(), part10())
+    # two members, one behind the other (RFC 1952 2.2)
+    content = gzip.compress(body[:500]) + gzip.compress(body[500:]) if "zip" in coding.lower() else body
+    answer = client.post(STUDIES, data=content, content_type=KIND, headers={"Content-Encoding": coding})
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("coding", ["br", "zstd", "deflate", "gzip, gzip"])
+def test_other_content_encodings_are_unsupported(client: FlaskClient, coding: str) -> None:
+    answer = client.post(STUDIES, data=b"x", content_type="application/dicom", headers={"Content-Encoding": coding})
     assert answer.status_code == 415
+    assert json_of(answer)["supported"] == ["gzip", "identity"]
+
+
+@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(multipart(part10()))[:-20], b""])
+def test_broken_gzip(client: FlaskClient, storage: Storage, tmp_path: Path, content: bytes) -> None:
+    answer = client.post(STUDIES, data=content, content_type=KIND, headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 400
+    assert object_count(storage, tmp_path) == 0
+
+
+def test_a_body_that_inflates_beyond_the_limit(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = gzip.compress(bytes(4 << 20))
+    limited = create_app(storage, DicomwebSettings(maximum_body_size=1 << 20)).test_client()
+    options: dict[str, Any] = {"content_type": "application/dicom", "headers": {"Content-Encoding": "gzip"}}
+    assert limited.post(STUDIES, data=bomb, **options).status_code == 413
+    monkeypatch.setattr(content_coding, "_UNSUSPECTED", 1 << 20)
+    unlimited = create_app(storage).test_client()
+    assert unlimited.post(STUDIES, data=bomb, **options).status_code == 413
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,11 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(autouse=True)
 def unhurt(served: Served, request: pytest.FixtureRequest) -> Iterator[None]:
     """After each test: good requests work at once, the same processes run, none has grown, nothing is told."""
-    before = peak_memory(served)
+    before = served.peak_memory()
     said = len(served.output)
     yield
     good_requests(served, request.node.name)
-    after = peak_memory(served)
+    after = served.peak_memory()
     assert after.keys() == before.keys(), "a process of the server has died"
     assert all(after[process] - before[process] < MOST_GROWTH for process in after), (before, after)
     output = served.output[said:]
@@ -77,19 +77,6 @@ def unhurt(served: Served, request: pytest.FixtureRequest) -> Iterator[None]:
     assert "unexpected" not in output, output
     assert "internal error" not in output, output
     assert not re.search("zwetschge|gisela", output, re.IGNORECASE), output
-
-
-def peak_memory(served: Served) -> dict[int, int]:
-    """The most bytes that each process of the server has ever occupied."""
-    peaks: dict[int, int] = {}
-    waiting = [served.process.pid]
-    while waiting:
-        process = waiting.pop()
-        status = Path(f"/proc/{process}/status").read_text()
-        peaks[process] = int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) << 10
-        for task in Path(f"/proc/{process}/task").iterdir():
-            waiting += map(int, (task / "children").read_text().split())
-    return peaks
 
 
 def good_requests(served: Served, name: object) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from fileroom_server.config import Configuration, Peer, is_loopback, masked_url
 from fileroom_server.config_sources import known_keys, load_configuration
+from fileroom_server.wiring import dicomweb_settings
 
 CONF = Path(__file__).parents[2] / "conf" / "fileroom.toml"
 
@@ -185,3 +186,29 @@ def test_a_peer_is_found_by_its_ae_title() -> None:
     configuration = Configuration(peers=(Peer(ae_title="A", host="h", port=104),))
     assert configuration.peer("A ") == configuration.peers[0]
     assert configuration.peer("B") is None
+
+
+@pytest.mark.parametrize(
+    ("origins", "expected"),
+    [
+        ((), ()),
+        (
+            ["https://viewer.example.org/", "http://localhost:3000"],
+            ("https://viewer.example.org", "http://localhost:3000"),
+        ),
+        ("https://a.example, http://[::1]:3000", ("https://a.example", "http://[::1]:3000")),
+        (["*"], ("*",)),
+    ],
+)
+def test_cors_origins(origins: object, expected: tuple[str, ...]) -> None:
+    configuration = Configuration.model_validate({"http": {"cors_origins": origins}})
+    assert configuration.http.cors_origins == expected
+    assert dicomweb_settings(configuration).cors_origins == expected
+
+
+@pytest.mark.parametrize(
+    "origin", ["viewer.example.org", "https://a.example/viewer", "https://*.example.org", "null", ""]
+)
+def test_what_is_no_origin(origin: str) -> None:
+    with pytest.raises(ValidationError, match="write an origin like"):
+        Configuration.model_validate({"http": {"cors_origins": [origin]}})

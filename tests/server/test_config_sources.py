@@ -1,14 +1,19 @@
 """Where configuration comes from: precedence, and every mistake named with its place."""
 
+import contextlib
+import datetime as dt
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fileroom_server.config_errors import ConfigurationError
-from fileroom_server.config_sources import load_configuration
+from fileroom_server.config_sources import known_keys, load_configuration
 
+NAME_IT = 'name the database at the end, as in "mariadb://fileroom@localhost/fileroom"'
+NAME_A_FILE = 'name a file for the index, as in "sqlite:////srv/fileroom/index.sqlite"'
 PEER = '[[peers]]\nae_title = "A"\nhost = "h"\nport = 104\n'
 
 
@@ -25,6 +30,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def problems(file: Path | None = None, **overrides: Any) -> list[str]:
+    """`dicom__port=70_000` overrides dicom.port."""
     with pytest.raises(ConfigurationError) as raised:
         load_configuration(file, {key.replace("__", "."): value for key, value in overrides.items()})
     assert str(raised.value) == "\n".join(map(str, raised.value.problems))
@@ -100,7 +106,6 @@ class TestProblems:
         monkeypatch.setenv("FILEROOM_DICOM_PORT", "104")
         monkeypatch.setenv("FILEROOM_ZZZ", "1")
         title = "an AE title has 1 to 16 ASCII characters, no backslash, and not only spaces"
-        number = "Input should be a valid integer, unable to parse string as an integer"
         assert sorted(problems(file, dicom__port=70_000)) == sorted(
             [
                 "FILE: dicom.prot: unknown key; did you mean port?",
@@ -108,18 +113,18 @@ class TestProblems:
                 "FILE: htpp: unknown key; did you mean http?",
                 "FILE: storage.port: unknown key; did you mean dicom.port?",
                 "FILE: peers.0.ae_tilte: unknown key; did you mean ae_title?",
-                "FILE: peers.0.ae_title: Field required",
-                f"environment: FILEROOM_HTTP__WORKERS: {number}",
+                "FILE: peers.0.ae_title: is missing",
+                "environment: FILEROOM_HTTP__WORKERS: write a whole number",
                 "environment: FILEROOM_HTTP__WORKRES: unknown key; did you mean workers?",
                 "environment: FILEROOM_DICOM_PORT: is unknown; did you mean FILEROOM_DICOM__PORT?",
                 "environment: FILEROOM_ZZZ: is unknown",
-                "command line: dicom.port: Input should be less than or equal to 65535",
+                "command line: dicom.port: write a number of at most 65535",
             ]
         )
 
     def test_a_variable_that_holds_a_list_is_named_with_the_place_in_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FILEROOM_PEERS", '[{"ae_title": "A", "host": "h", "port": 0}]')
-        assert problems() == ["environment: FILEROOM_PEERS 0 port: Input should be greater than or equal to 1"]
+        assert problems() == ["environment: FILEROOM_PEERS 0 port: write a number of at least 1"]
 
     def test_json_that_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FILEROOM_PEERS", "A@h:104")
@@ -139,6 +144,47 @@ class TestProblems:
         file.write_bytes(content)
         (problem,) = problems(file)
         assert problem.startswith(expected)
+
+    @pytest.mark.parametrize(
+        "value", ["?", -1, 10**30, float("nan"), True, [], {}, [{}], {"x": 1}, dt.date(2024, 1, 1)]
+    )
+    def test_wrong_values_are_told_in_our_words(self, value: object) -> None:
+        refused = 0
+        for key in known_keys():
+            with contextlib.suppress(ConfigurationError):
+                load_configuration(None, {key: value})
+                continue
+            for problem in problems(None, **{key.replace(".", "__"): value}):
+                refused += 1
+                assert not re.search(r"Input|[Vv]alid|Field|pydantic|instance|{", problem), problem
+        assert refused > 5
+
+    @pytest.mark.parametrize(
+        ("key", "value", "expected"),
+        [
+            ("data", "", 'name a folder, "." for the current one; without this key it is fileroom-data'),
+            ("data", " ", 'name a folder, "." for the current one; without this key it is fileroom-data'),
+            ("data", 5, "write a path, in quotes"),
+            ("dicom.port", "many", "write a whole number"),
+            ("dicom.acse_timeout", 0, "write a number above 0.0"),
+            ("storage.durability", "none", "write one of 'full' or 'relaxed'"),
+            ("security.allow_open_network", "perhaps", "write true or false"),
+            ("dicom", 5, "is a section of keys, not a value"),
+            (
+                "http.forwarded_allow_ips.0",
+                "nowhere",
+                'write addresses or networks such as "10.0.0.0/8", or "*" for any',
+            ),
+            ("database.url", "mariadb://u@h", NAME_IT),
+            ("database.url", "mysql://u:a/b@h/", NAME_IT),
+            ("database.url", "postgresql://h/?sslmode=require", NAME_IT),
+            ("database.url", "sqlite://", NAME_A_FILE),
+            ("database.url", "sqlite:///:memory:", NAME_A_FILE),
+        ],
+    )
+    def test_what_to_write_instead(self, key: str, value: object, expected: str) -> None:
+        told = problems(None, **{key.removesuffix(".0").replace(".", "__"): value})
+        assert [problem.partition(": ")[2] for problem in told] == [f"{key}: {expected}"]
 
     def test_a_file_that_is_missing(self, file: Path) -> None:
         assert problems(file) == ["FILE: cannot be read: No such file or directory; give the right file with --config"]

@@ -124,15 +124,16 @@ def test_what_is_deleted_during_a_check_is_not_missing(storage: Storage) -> None
     for number in (1, 2):
         store(storage, made(SOPInstanceUID=uid(1, 1, number)))
 
-    def delete(_: int) -> None:
-        storage.delete({"StudyInstanceUID": uid(1)})
+    def delete(seen: int) -> None:
+        if seen == 1:
+            storage.purge(storage.delete({"StudyInstanceUID": uid(1)}).pk)
 
     assert list(storage.check(progress=delete)) == []
 
 
 def test_an_object_just_written_is_no_orphan_yet(storage: Storage) -> None:
     orphan(storage, part10(made()), age=1)
-    assert list(storage.check()) == []
+    assert [finding.kind for finding in storage.check(repair=True)] == [FindingKind.YOUNG]
 
 
 def test_an_orphan_that_cannot_be_read_stays(storage: Storage) -> None:
@@ -178,6 +179,9 @@ def test_a_conflicts_own_copy_is_no_orphan(storage: Storage) -> None:
     assert list(storage.check(verify=True)) == []
     [conflict] = storage.conflicts()
     storage.resolve_conflict(conflict.pk, Resolution.KEEP)
+    assert list(storage.check(verify=True)) == []
+    [deletion] = storage.deletions()
+    assert storage.purge(deletion.pk) == 1
     assert len(objects(storage)) == 1
     assert list(storage.check(verify=True)) == []
 

@@ -6,6 +6,9 @@ from functools import cache
 from .attribute import Attribute, KeyType, Level, Origin
 from .table import ATTRIBUTES
 
+# Many ask for studies by Modality, which is of series; what they mean is clear.
+_MEANT = {(Level.STUDY, "Modality"): "ModalitiesInStudy"}
+
 
 class Registry:
     """The attributes this index knows, in the order of their declaration."""
@@ -35,6 +38,10 @@ class Registry:
 
     def by_tag(self, tag: int) -> Attribute | None:
         return self._by_tag.get(tag)
+
+    def meant(self, attribute: Attribute, level: Level) -> Attribute:
+        """The attribute that a query for `level` means by this one; mostly itself."""
+        return self._by_keyword.get(_MEANT.get((level, attribute.keyword), ""), attribute)
 
     def at_level(self, level: Level) -> tuple[Attribute, ...]:
         return self._at_level[level]

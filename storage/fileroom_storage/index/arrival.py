@@ -11,6 +11,7 @@ from ..errors import UnusableObject, UnusableReason
 from ..parse.folding import fold_person_name, name_words, phonetic
 from ..parse.frames import FrameLayout
 from ..parse.header import Header
+from .rejection import Rejection, rejection_of
 from .rows import Element, to_column, to_row, without_nul
 from .types import TEXT_LENGTH, UID_LENGTH
 
@@ -67,6 +68,7 @@ class Arrival:
     stored_object: StoredObject
     provenance: Provenance
     received_at: dt.datetime
+    rejection: Rejection | None = None  # what it says where it is a rejection note
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def arrival_of(
         stored_object=stored_object,
         provenance=provenance,
         received_at=received_at,
+        rejection=rejection_of(header, uids.sop_class_uid),
     )
 
 

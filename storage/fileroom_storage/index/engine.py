@@ -14,17 +14,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceE
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import StorageError, StorageUnavailable
+from .drivers import DRIVERS
 from .value_pattern import sqlite_regexp
 
 Durability = Literal["full", "relaxed"]
 
-_DRIVERS = {
-    "sqlite": "sqlite",
-    "mysql": "mysql+pymysql",
-    "mariadb": "mariadb+pymysql",
-    "postgresql": "postgresql+psycopg",
-    "postgres": "postgresql+psycopg",
-}
 _SQLITE_BUSY_SECONDS = 30
 # deadlock and lock wait timeout of MariaDB/MySQL
 _RETRYABLE_MYSQL = frozenset({1205, 1213, 1020})
@@ -55,10 +49,12 @@ def create_engine(database: str, *, durability: Durability = "full", pool: Conne
             "the database is not a URL; write for example sqlite:///index.sqlite or "
             "mariadb://user:password@host/fileroom or postgresql://user:password@host/fileroom"
         ) from None
+    if url.drivername not in DRIVERS:
+        raise UnsupportedDatabase(
+            f"the index cannot live in {url.drivername}; use sqlite, mariadb, mysql or postgresql"
+        )
+    url = url.set(drivername=DRIVERS[url.drivername])
     backend = url.get_backend_name()
-    if backend not in _DRIVERS and url.drivername not in _DRIVERS:
-        raise UnsupportedDatabase(f"the index cannot live in {backend}; use sqlite, mariadb, mysql or postgresql")
-    url = url.set(drivername=_DRIVERS[backend])
     pool = pool or ConnectionPool()
     if backend == "sqlite":
         return _sqlite_engine(url, durability, pool)

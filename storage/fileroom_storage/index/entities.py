@@ -1,14 +1,18 @@
 """Entities of a batch as the transaction sees them: read under their lock, filled, counted, written once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 
 from ..attributes import Level
 from .arrival import EntityRow
 from .rows import dump_residue, load_residue
 from .tables import Tables
+
+
+class IndexChanged(Exception):
+    """Another writer changed what this transaction had read before it held the lock: try again."""
 
 
 class Entity:
@@ -132,12 +136,11 @@ def insert_searchable(connection: Connection, tables: Tables, level: Level, pk: 
             )
 
 
-def delete_searchable(connection: Connection, tables: Tables, level: Level, pk: int) -> None:
+def delete_searchable(connection: Connection, tables: Tables, level: Level, pks: Collection[int]) -> None:
     of_level = tables.by_level[level]
     for table in (of_level.names, of_level.words, *of_level.sequences.values()):
-        if table is None:
-            continue
-        connection.execute(table.delete().where(table.c[f"{level.entity}_pk"] == bindparam("owner")), {"owner": pk})
+        if table is not None:
+            connection.execute(table.delete().where(table.c[f"{level.entity}_pk"].in_(pks)))
 
 
 def _complete(table: Table, columns: Mapping[str, Any], pk: int) -> dict[str, Any]:

@@ -15,15 +15,13 @@ from sqlalchemy import Connection, insert, select, tuple_
 from ..attributes import Level
 from .arrival import Arrival
 from .conflicts import ConflictType, NewConflict, content_differences, demographic_differences, record
+from .deletions import rejected_digests
 from .engine import insert_or_ignore
-from .entities import Entity, create, insert_searchable, lock, save
+from .entities import Entity, IndexChanged, create, insert_searchable, lock, save
+from .removal import RemovedInstance
 from .rows import dump_residue
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 from .types import FRAME_TABLE_LENGTH
-
-
-class IndexChanged(Exception):
-    """Another writer changed what this transaction had read before it held the lock: try again."""
 
 
 @dataclass(slots=True)
@@ -36,6 +34,7 @@ class Outcome:
     series_instance_uid: str = ""
     twin: tuple[str, int] | None = None  # location and size of the same bytes that are there already
     conflicts: list[ConflictType] = field(default_factory=list)
+    rejected: list[RemovedInstance] = field(default_factory=list)  # what it took out of use, being a rejection note
 
 
 PatientKey = tuple[int, str, str]  # issuer pk, Patient ID, UID of the study of a patient without one
@@ -78,12 +77,18 @@ class _Batch:
     # -- instances that are there already ------------------------------------------------------------------
 
     def _without_known_instances(self) -> list[tuple[Arrival, Outcome]]:
-        known = self._known_instances({arrival.sop_instance_uid for arrival in self.arrivals})
+        uids = {arrival.sop_instance_uid for arrival in self.arrivals}
+        known = self._known_instances(uids)
+        rejected = rejected_digests(self.connection, self.tables, uids - known.keys())
         fresh: list[tuple[Arrival, Outcome]] = []
         for arrival, outcome in zip(self.arrivals, self.outcomes, strict=True):
             uid = arrival.sop_instance_uid
             if uid in known:
                 self._meet_known(arrival, outcome, known[uid])
+            elif (uid, arrival.stored_object.digest) in rejected:
+                # IHE RAD TF-2 4.66.4.1.3: what was rejected stays so, however often it is sent; its bytes are kept
+                outcome.study_instance_uid = arrival.study_instance_uid
+                outcome.series_instance_uid = arrival.series_instance_uid
             else:
                 fresh.append((arrival, outcome))
         return fresh

@@ -1,35 +1,31 @@
-"""What changes the index besides arrivals: removal, and the answers to conflicts."""
+"""What changes the index besides arrivals and deletions: the removal of lost objects, and the answers to conflicts."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 
 from sqlalchemy import Engine
 
 from .arrival import Arrival
 from .conflicts import ConflictState
+from .deletions import Retention
 from .engine import unavailable_errors, write_transaction
 from .removal import remove_instances
 from .resolution import Conflict, Resolution, list_conflicts, read_conflict, resolve
 from .tables import Tables
 from .writer import retried, utc_now
 
-_PAGE = 500
-
 
 class Maintenance:
-    """Runs each change as a transaction of its own. Locations returned are no longer referred to by anything."""
+    """Runs each change as a transaction of its own."""
 
-    def __init__(self, engine: Engine, tables: Tables) -> None:
+    def __init__(self, engine: Engine, tables: Tables, retention: Retention) -> None:
         self._engine = engine
         self._tables = tables
+        self._retention = retention
 
-    def remove(self, locations: Iterable[str]) -> Iterator[str]:
-        """Removes the instances whose objects are at these locations; gives each page's once it is committed."""
-        wanted = iter(locations)
-        while page := list(islice(wanted, _PAGE)):
-            with unavailable_errors():
-                removed = retried(lambda page=page: self._remove(page))  # type: ignore[misc]  # mypy infers no lambda with defaults
-            yield from removed
+    def remove_lost(self, location: str) -> bool:
+        """Removes the instance whose object was there; False where there is none any more."""
+        with unavailable_errors():
+            return retried(lambda: self._remove_lost(location))
 
     def conflicts(self, state: ConflictState | None) -> Iterator[Conflict]:
         with unavailable_errors():
@@ -39,15 +35,16 @@ class Maintenance:
         with unavailable_errors(), self._engine.connect() as connection:
             return read_conflict(connection, self._tables, pk)
 
-    def resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None) -> list[str]:
+    def resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None) -> None:
         with unavailable_errors():
-            return retried(lambda: self._resolve(pk, resolution, arrival))
+            retried(lambda: self._resolve(pk, resolution, arrival))
 
-    def _remove(self, locations: list[str]) -> list[str]:
+    def _remove_lost(self, location: str) -> bool:
+        there = self._tables.instance.c.location == location
         with write_transaction(self._engine) as connection:
-            return remove_instances(connection, self._tables, locations, utc_now())
+            return bool(remove_instances(connection, self._tables, there, utc_now(), deletion_pk=None))
 
-    def _resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None) -> list[str]:
+    def _resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None) -> None:
         with write_transaction(self._engine) as connection:
             conflict = read_conflict(connection, self._tables, pk)
-            return resolve(connection, self._tables, conflict, resolution, arrival, utc_now())
+            resolve(connection, self._tables, conflict, resolution, arrival, self._retention, utc_now())

@@ -13,9 +13,10 @@ from ..attributes import Level
 from ..errors import InstanceNotFound, InvalidQuery
 from .arrival import Arrival
 from .conflicts import ConflictState, ConflictType
-from .entities import Entity, create, insert_searchable, inserted_pk, lock, save
-from .ingest import IndexChanged, ingest
-from .removal import delete_entity, recount_sets, remove_instances
+from .deletions import DeletionReason, Retention, begin, conflict_copies, keep_objects, settle
+from .entities import Entity, IndexChanged, create, insert_searchable, inserted_pk, lock, save
+from .ingest import ingest
+from .removal import delete_entity, recount_sets, remove_instances, under
 from .rows import dump_residue
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 
@@ -23,6 +24,7 @@ from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 class Resolution(StrEnum):
     KEEP = "keep"  # what the index says stays
     ACCEPT = "accept"  # what the object says takes its place
+    DELETE = "delete"  # nobody's answer: the instance was deleted, and the conflict with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +82,20 @@ def resolve(
     conflict: Conflict,
     resolution: Resolution,
     arrival: Arrival | None,
+    retention: Retention,
     now: dt.datetime,
-) -> list[str]:
+) -> None:
     """Carries out the resolution. `arrival` is the object that brought the conflict, needed to accept it.
 
-    Returns the locations that nothing refers to any more, to be deleted after the commit.
+    What is in use no longer can be restored for as long as what was deleted.
     """
+    if resolution is Resolution.DELETE:
+        raise InvalidQuery("a conflict is resolved with `keep` or `accept`")
     if conflict.state is ConflictState.RESOLVED:
         raise InvalidQuery(f"conflict {conflict.pk} is resolved already")
-    superfluous: list[str] = []
     if resolution is Resolution.KEEP:
-        superfluous += [conflict.location] if conflict.location else []
+        if conflict.location is not None:
+            _put_aside(connection, tables, conflict, retention, now)
     else:
         if arrival is None:
             raise InstanceNotFound(
@@ -98,7 +103,10 @@ def resolve(
             )
         if conflict.location is not None and conflict.location != arrival.stored_object.location:
             raise InvalidQuery(f"conflict {conflict.pk} has just changed; look at it, then resolve it again")
-        superfluous += _ACCEPT[conflict.type](connection, tables, arrival, now)
+        if conflict.type is ConflictType.CONTENT:
+            _accept_content(connection, tables, arrival, retention, now)
+        else:
+            _ACCEPT[conflict.type](connection, tables, arrival, now)
     connection.execute(
         update(tables.conflict).where(tables.conflict.c.pk == conflict.pk),
         {
@@ -108,22 +116,37 @@ def resolve(
             "location": None,
         },
     )
-    return superfluous
 
 
-def _accept_content(connection: Connection, tables: Tables, arrival: Arrival, now: dt.datetime) -> list[str]:
-    instance = tables.instance
-    locations = connection.execute(
-        select(instance.c.location).where(instance.c.sop_instance_uid == arrival.sop_instance_uid)
-    ).scalars()
-    replaced = remove_instances(connection, tables, locations, now)
+def _put_aside(
+    connection: Connection, tables: Tables, conflict: Conflict, retention: Retention, now: dt.datetime
+) -> None:
+    deletion_pk = begin(connection, tables, retention, DeletionReason.CONFLICT, _scope(conflict), now)
+    keep_objects(connection, tables, conflict_copies(tables, deletion_pk, [conflict.pk]))
+    settle(connection, tables, deletion_pk)
+
+
+def _scope(subject: Conflict | Arrival) -> dict[str, str | None]:
+    return {
+        "study_instance_uid": subject.study_instance_uid,
+        "series_instance_uid": subject.series_instance_uid,
+        "sop_instance_uid": subject.sop_instance_uid,
+    }
+
+
+def _accept_content(
+    connection: Connection, tables: Tables, arrival: Arrival, retention: Retention, now: dt.datetime
+) -> None:
+    replaced = under(tables, {"SOPInstanceUID": arrival.sop_instance_uid})
+    deletion_pk = begin(connection, tables, retention, DeletionReason.REPLACED, _scope(arrival), now)
+    remove_instances(connection, tables, replaced, now, deletion_pk=deletion_pk)
+    settle(connection, tables, deletion_pk)
     [outcome] = ingest(connection, tables, [arrival], now)
     if not outcome.stored:
         raise IndexChanged  # the same SOP Instance has come in again meanwhile
-    return replaced
 
 
-def _accept_patient(connection: Connection, tables: Tables, arrival: Arrival, now: dt.datetime) -> list[str]:
+def _accept_patient(connection: Connection, tables: Tables, arrival: Arrival, now: dt.datetime) -> None:
     """Moves the study to the patient the object names."""
     study_row = _row_of(connection, tables, Level.STUDY, arrival.study_instance_uid)
     target_pk = _patient_pk(connection, tables, arrival, now)
@@ -133,7 +156,7 @@ def _accept_patient(connection: Connection, tables: Tables, arrival: Arrival, no
         raise IndexChanged
     source, target = patients[study.values["patient_pk"]], patients[target_pk]
     if target is source:
-        return []
+        return
     for entity, sign in ((source, -1), (target, 1)):
         entity.add("number_of_patient_related_studies", sign)
         entity.add("number_of_patient_related_series", sign * study.values["number_of_study_related_series"])
@@ -141,10 +164,9 @@ def _accept_patient(connection: Connection, tables: Tables, arrival: Arrival, no
     study.set("patient_pk", target.pk)
     save(connection, tables, [target, study], now)
     _settle_patient(connection, tables, source, now)
-    return []
 
 
-def _accept_study(connection: Connection, tables: Tables, arrival: Arrival, now: dt.datetime) -> list[str]:
+def _accept_study(connection: Connection, tables: Tables, arrival: Arrival, now: dt.datetime) -> None:
     """Moves the series to the study the object names: out of the index and in again, from the rows' own objects."""
     series_row = _row_of(connection, tables, Level.SERIES, arrival.series_instance_uid)
     study_table = tables.study
@@ -154,7 +176,7 @@ def _accept_study(connection: Connection, tables: Tables, arrival: Arrival, now:
     )
     target_row = connection.execute(named).one_or_none()
     if target_row is not None and target_row.pk == source_row.pk:
-        return []  # it was moved there meanwhile, or deleted and sent again
+        return  # it was moved there meanwhile, or deleted and sent again
     if target_row is None:
         patient_pk = _patient_pk(connection, tables, arrival, now)
         values = {
@@ -201,10 +223,9 @@ def _accept_study(connection: Connection, tables: Tables, arrival: Arrival, now:
     if target_patient is not source_patient:
         save(connection, tables, [target_patient], now)
     _settle_patient(connection, tables, source_patient, now)
-    return []
 
 
-def _accept_demographics(connection: Connection, tables: Tables, arrival: Arrival, now: dt.datetime) -> list[str]:
+def _accept_demographics(connection: Connection, tables: Tables, arrival: Arrival, now: dt.datetime) -> None:
     """The patient's attributes become those the object tells; what it leaves out stays."""
     study_row = _row_of(connection, tables, Level.STUDY, arrival.study_instance_uid)
     patient = lock(connection, tables, Level.PATIENT, [study_row.patient_pk]).get(study_row.patient_pk)
@@ -230,7 +251,6 @@ def _accept_demographics(connection: Connection, tables: Tables, arrival: Arriva
         if table is not None:
             connection.execute(table.delete().where(table.c.patient_pk == patient.pk, table.c.tag.in_(replaced)))
     insert_searchable(connection, tables, Level.PATIENT, patient.pk, said)
-    return []
 
 
 def _settle_patient(connection: Connection, tables: Tables, patient: Entity, now: dt.datetime) -> None:
@@ -273,7 +293,6 @@ def _patient_pk(connection: Connection, tables: Tables, arrival: Arrival, now: d
 
 
 _ACCEPT = {
-    ConflictType.CONTENT: _accept_content,
     ConflictType.STUDY_PATIENT: _accept_patient,
     ConflictType.SERIES_STUDY: _accept_study,
     ConflictType.DEMOGRAPHICS: _accept_demographics,

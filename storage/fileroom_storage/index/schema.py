@@ -4,6 +4,7 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from alembic import command
 from alembic.config import Config
@@ -12,11 +13,43 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from ..errors import SchemaNotCurrent
-from .engine import sqlite_path
+from .engine import create_engine, sqlite_path, unavailable_errors
 from .views import create_views, drop_views, has_views
 
 _LOCK_NAME = "fileroom_schema"
 _LOCK_NUMBER = 0x66696C65726F6F6D  # "fileroom"
+
+
+class IndexSchema:
+    """The schema of an index alone: needs nothing of the object store. `database` is a SQLAlchemy URL.
+
+    Every method raises StorageUnavailable where the database is away.
+    """
+
+    def __init__(self, database: str) -> None:
+        self._engine = create_engine(database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+    def revision(self) -> str | None:
+        """What the index is at; None for a database without an index."""
+        with unavailable_errors():
+            return current_revision(self._engine)
+
+    @staticmethod
+    def newest_revision() -> str:
+        return head_revision()
+
+    def is_current(self) -> bool:
+        return self.revision() == self.newest_revision()
+
+    def upgrade(self) -> None:
+        with unavailable_errors():
+            upgrade(self._engine)
 
 
 def head_revision() -> str:

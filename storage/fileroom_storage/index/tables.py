@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -62,12 +63,14 @@ class Tables:
         self.import_job = self._import_job()
         self.import_file = self._import_file()
         self.change = self._change()
+        self.deletion = self._deletion()
+        self.deleted_object = self._deleted_object()
 
     def entity(self, level: Level) -> Table:
         return self.by_level[level].entity
 
-    def _table(self, name: str, *columns: Any) -> Table:
-        return Table(name, self.metadata, *columns, **_OPTIONS)
+    def _table(self, name: str, *columns: Any, **options: Any) -> Table:
+        return Table(name, self.metadata, *columns, **_OPTIONS, **options)
 
     def _issuer(self) -> Table:
         return self._table(
@@ -217,6 +220,47 @@ class Tables:
             Column("sop_instance_uid", Uid(), nullable=False),
         )
 
+    def _deletion(self) -> Table:
+        return self._table(
+            "deletion",
+            Column("pk", surrogate_key(), primary_key=True),
+            Column("at", microsecond_datetime(), nullable=False),
+            Column("reason", ExactText(16), nullable=False),
+            # of a rejection: the code of DCM that says why, and the Key Object Selection document that brought it
+            Column("code", ExactText(16)),
+            Column("rejection_note_uid", Uid()),
+            # what was asked for: without an instance the series, without a series the study
+            Column("study_instance_uid", Uid(), nullable=False),
+            Column("series_instance_uid", Uid()),
+            Column("sop_instance_uid", Uid()),
+            Column("number_of_objects", Integer, nullable=False),
+            Column("size", BigInteger, nullable=False),
+            # when its objects are purged; null: never by itself
+            Column("purge_at", microsecond_datetime()),
+            # a purge that has begun cannot be undone, only finished
+            Column("purging", Boolean, nullable=False),
+            # whoever has noted an ID must not restore another deletion by it
+            sqlite_autoincrement=True,
+        )
+
+    def _deleted_object(self) -> Table:
+        return self._table(
+            "deleted_object",
+            Column("pk", surrogate_key(), primary_key=True),
+            Column("deletion_pk", surrogate_key(), ForeignKey("deletion.pk", ondelete="CASCADE"), nullable=False),
+            Column("study_instance_uid", Uid(), nullable=False),
+            Column("series_instance_uid", Uid(), nullable=False),
+            Column("sop_instance_uid", Uid(), nullable=False),
+            Column("location", ExactText(), nullable=False),
+            Column("size", BigInteger, nullable=False),
+            Column("digest", ExactText(64), nullable=False),
+            Column("transfer_syntax_uid", ExactText(), nullable=False),
+            *_provenance(nullable=True),
+            UniqueConstraint("location"),
+            Index(None, "deletion_pk", "pk"),
+            Index(None, "sop_instance_uid"),
+        )
+
 
 def has_column(attribute: Attribute) -> bool:
     """Sequences live in item tables; what is the same for all needs no column."""
@@ -269,12 +313,18 @@ def _object() -> tuple[Column[Any], ...]:
         Column("frame_count", Integer),
         Column("frame_length", BigInteger),
         Column("frame_table", binary()),
-        Column("source", ExactText(16), nullable=False),
+        *_provenance(nullable=False),
+    )
+
+
+def _provenance(*, nullable: bool) -> tuple[Column[Any], ...]:
+    return (
+        Column("source", ExactText(16), nullable=nullable),
         Column("called_ae_title", ExactText(64)),
         Column("calling_ae_title", ExactText(64)),
         Column("association", ExactText(64)),
         Column("remote_address", ExactText()),
-        Column("received_at", microsecond_datetime(), nullable=False),
+        Column("received_at", microsecond_datetime(), nullable=nullable),
     )
 
 

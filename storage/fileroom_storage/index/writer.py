@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from ..errors import ObjectMissing, StorageError, StorageUnavailable
 from ..objects import ObjectStore
 from .arrival import Arrival
+from .deletions import DeletionReason, Retention, begin, settle
 from .engine import is_retryable, is_unavailable, write_transaction
-from .ingest import IndexChanged, Outcome, ingest
-from .removal import remove_instances
+from .entities import IndexChanged
+from .ingest import Outcome, ingest
+from .removal import reject_instances, remove_instances
 from .tables import Tables
 
 _log = logging.getLogger(__name__)
@@ -47,10 +49,11 @@ class _Submission:
 class IndexWriter:
     """Takes arrivals of many threads; each waits until its own is durable."""
 
-    def __init__(self, engine: Engine, tables: Tables, objects: ObjectStore) -> None:
+    def __init__(self, engine: Engine, tables: Tables, objects: ObjectStore, retention: Retention) -> None:
         self._engine = engine
         self._tables = tables
         self._objects = objects
+        self._retention = retention
         self._queue: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
         self._deferred: list[_Submission] = []
         self._closed = threading.Event()
@@ -148,11 +151,27 @@ class IndexWriter:
             for number, outcome in enumerate(outcomes):
                 if outcome.twin is not None and not self._is_whole(*outcome.twin):
                     # the index has the object, the object store has lost it: what has come takes its place
-                    remove_instances(connection, self._tables, [outcome.twin[0]], utc_now())
+                    self._replace(connection, arrivals[number], outcome.twin[0])
                     [outcomes[number]] = ingest(connection, self._tables, [arrivals[number]], utc_now())
+            for arrival, outcome in zip(arrivals, outcomes, strict=True):
+                if outcome.stored and arrival.rejection is not None:
+                    outcome.rejected = reject_instances(connection, self._tables, self._retention, arrival, utc_now())
             for submission in batch:
                 submission.may_have_committed = True
             return outcomes
+
+    def _replace(self, connection: Connection, arrival: Arrival, location: str) -> None:
+        """Takes the row of a lost or damaged object out; what is left of it is not adopted later."""
+        scope: dict[str, str | None] = {
+            "study_instance_uid": arrival.study_instance_uid,
+            "series_instance_uid": arrival.series_instance_uid,
+            "sop_instance_uid": arrival.sop_instance_uid,
+        }
+        pk = begin(connection, self._tables, self._retention, DeletionReason.REPLACED, scope, utc_now())
+        remove_instances(
+            connection, self._tables, self._tables.instance.c.location == location, utc_now(), deletion_pk=pk
+        )
+        settle(connection, self._tables, pk)
 
     def _is_whole(self, location: str, size: int) -> bool:
         try:

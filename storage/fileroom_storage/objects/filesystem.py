@@ -64,6 +64,19 @@ def _fsync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def _read_at(descriptor: int, offset: int, length: int) -> bytes:
+    length = max(0, min(length, os.fstat(descriptor).st_size - offset))
+    parts = []
+    while length:  # one call reads at most 2 GiB
+        part = os.pread(descriptor, length, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 class FilesystemObjectWriter:
     """An object being written into incoming/; its lock says that its process lives."""
 
@@ -96,6 +109,10 @@ class FilesystemObjectWriter:
             with _failures(self._store.root):
                 self._buffer = mmap(self._writing(), self._size, prot=PROT_READ)
         return self._buffer
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        with _failures(self._store.root):
+            return _read_at(self._writing(), offset, length)
 
     def sync(self) -> None:
         descriptor = self._writing()
@@ -188,18 +205,9 @@ class FilesystemObjectStore:
         descriptor = self._descriptor(key)
         try:
             with _failures(self.root):
-                length = max(0, min(length, os.fstat(descriptor).st_size - offset))
-                parts = []
-                while length:  # one call reads at most 2 GiB
-                    part = os.pread(descriptor, length, offset)
-                    if not part:
-                        break
-                    parts.append(part)
-                    offset += len(part)
-                    length -= len(part)
+                return _read_at(descriptor, offset, length)
         finally:
             os.close(descriptor)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def size(self, key: str) -> int:
         return self._stat(key).st_size

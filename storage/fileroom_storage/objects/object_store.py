@@ -26,6 +26,10 @@ class ObjectWriter(Protocol):
         """What was written so far, without a copy; writing goes on after it, but does not show in this buffer."""
         ...
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """`length` bytes of what was written, from `offset`."""
+        ...
+
     def sync(self) -> None:
         """Return once the bytes are on the medium. Does not make the object visible."""
         ...

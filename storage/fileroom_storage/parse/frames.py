@@ -9,6 +9,7 @@ from ..errors import FrameOutOfRange, UnusableObject, UnusableReason
 from .data_set import DataSet
 from .encoding import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, NUMBER_OF_FRAMES, Buffer, View
 from .header import Header, PixelData
+from .mapped_pages import PagesBehind
 from .scan import Fragments, scan_fragments
 
 _SAMPLES_PER_PIXEL = 0x00280002
@@ -189,7 +190,9 @@ def _unpacked(table: bytes, code: str) -> Sequence[int]:
 
 def _by_end_marker(view: View, fragments: Fragments) -> list[int]:
     starts = [0]
+    pages = PagesBehind(view)
     for index, (offset, length) in enumerate(fragments[:-1]):
+        pages.at(offset)
         end = offset + _ITEM_HEADER + length
         if _END_OF_IMAGE in bytes(view[max(end - _TAIL, offset + _ITEM_HEADER) : end]):
             starts.append(index + 1)
@@ -198,7 +201,9 @@ def _by_end_marker(view: View, fragments: Fragments) -> list[int]:
 
 def _by_start_marker(view: View, fragments: Fragments) -> list[int]:
     starts = [0]
+    pages = PagesBehind(view)
     for index, (offset, length) in enumerate(fragments[1:], 1):
+        pages.at(offset)
         value = offset + _ITEM_HEADER
         if bytes(view[value : value + min(length, 4)]).startswith(_START_OF_IMAGE):
             starts.append(index)

@@ -21,6 +21,7 @@ from .encoding import (
     too_large,
     truncated,
 )
+from .mapped_pages import PagesBehind
 from .nesting import Nesting
 
 Elements = dict[int, Element]
@@ -156,7 +157,9 @@ class ObjectScan:
 
     def _behind_zeros(self, offset: int) -> int | None:
         """Where something else than zero bytes stands, in steps of an empty element's length; None at the end."""
+        pages = PagesBehind(self._view, offset)
         for start in range(offset, self._end, _PADDING_CHUNK):
+            pages.at(start)
             chunk = bytes(self._view[start : start + _PADDING_CHUNK])
             rest = chunk.lstrip(b"\0")
             if rest:
@@ -208,7 +211,9 @@ def scan_fragments(view: View, offset: int, end: int, big_endian: bool, tag: int
     """The items of encapsulated pixel data, where the value ends, and whether a delimiter is there (PS3.5 A.4)."""
     fragments: Fragments = []
     unpack = _IMPLICIT[big_endian]
+    pages = PagesBehind(view, offset)
     while offset + 8 <= end:
+        pages.at(offset)
         group, number, length = unpack(view, offset)
         if group == 0xFFFE and number == 0xE000:
             after = offset + 8 + length

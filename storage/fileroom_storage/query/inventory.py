@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, union_all
 
 from ..index.tables import Tables
 
@@ -60,11 +60,16 @@ def conflict_objects(connection: Connection, tables: Tables) -> Iterator[Indexed
 
 
 def unknown_locations(connection: Connection, tables: Tables, locations: Iterable[str]) -> list[str]:
-    """Those of the locations that neither an instance nor a conflict refers to."""
+    """Those of the locations that no instance, no conflict and no deletion refers to."""
     wanted = list(locations)
-    known: set[str] = set()
-    for table in (tables.instance, tables.conflict):
-        known.update(connection.execute(select(table.c.location).where(table.c.location.in_(wanted))).scalars())
+    # one statement, one moment: objects go from one table to another
+    found = union_all(
+        *(
+            select(table.c.location).where(table.c.location.in_(wanted))
+            for table in (tables.instance, tables.conflict, tables.deleted_object)
+        )
+    )
+    known = set(connection.execute(found).scalars())
     connection.rollback()
     return [location for location in wanted if location not in known]
 

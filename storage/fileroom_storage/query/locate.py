@@ -1,8 +1,7 @@
 """From unique keys to the instances they name, and to where the bytes of each are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
@@ -12,6 +11,8 @@ from ..index.tables import Tables
 from .matching import searchable
 
 _FRAME_ENTRY = 16  # two 64-bit numbers: where the frame's fragments begin and end
+_RUNS_AT_A_TIME = 50  # columns of one statement
+_GAP = 64  # entries that are read without need are cheaper than another statement
 _MOST_UIDS = 10_000  # every database gives up somewhere beyond
 
 
@@ -81,12 +82,25 @@ class Locator:
         row = connection.execute(select(*columns).where(table.c.pk == pk)).one_or_none()
         return FramePlace(*row) if row is not None and row[0] is not None else None
 
-    def frame_entry(self, connection: Connection, pk: int, number: int) -> bytes | None:
-        """The entry of one frame, counted from 1, out of the frame table, however long that is."""
-        table = self._tables.instance
-        entry = func.substr(table.c.frame_table, (number - 1) * _FRAME_ENTRY + 1, _FRAME_ENTRY)
-        value: Any = connection.execute(select(entry).where(table.c.pk == pk)).scalar_one_or_none()
-        return bytes(value) if value else None
+    def frame_entries(self, connection: Connection, pk: int, numbers: Sequence[int]) -> dict[int, bytes]:
+        """The entries of these frames, counted from 1, out of the frame table, however long that is."""
+        column, key = self._tables.instance.c.frame_table, self._tables.instance.c.pk
+        runs = list(_runs(numbers))
+        entries: dict[int, bytes] = {}
+        for first in range(0, len(runs), _RUNS_AT_A_TIME):
+            asked = runs[first : first + _RUNS_AT_A_TIME]
+            pieces = [
+                func.substr(column, (run[0] - 1) * _FRAME_ENTRY + 1, len(run) * _FRAME_ENTRY).label(f"run_{index}")
+                for index, run in enumerate(asked)
+            ]
+            row = connection.execute(select(*pieces).where(key == pk)).one_or_none()
+            for run, piece in zip(asked, row or (), strict=False):
+                table = bytes(piece or b"")
+                for index, number in enumerate(run):
+                    entry = table[index * _FRAME_ENTRY : (index + 1) * _FRAME_ENTRY]
+                    if len(entry) == _FRAME_ENTRY:
+                        entries[number] = entry
+        return entries
 
     def _conditions(self, matches: Mapping[str, str]) -> list[ColumnElement[bool]]:
         conditions: list[ColumnElement[bool]] = []
@@ -105,3 +119,18 @@ class Locator:
         if not conditions:
             raise InvalidQuery("no unique key is given; name what is to be retrieved")
         return conditions
+
+
+def _runs(numbers: Sequence[int]) -> Iterator[range]:
+    """Ranges that together hold all numbers."""
+    wanted = sorted(set(numbers))
+    start = previous = None
+    for number in wanted:
+        if start is None or previous is None:
+            start = number
+        elif number - previous > _GAP:
+            yield range(start, previous + 1)
+            start = number
+        previous = number
+    if start is not None and previous is not None:
+        yield range(start, previous + 1)

@@ -1,6 +1,6 @@
 """Reads the index: each method is one question, on a connection of its own."""
 
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Engine, select
@@ -43,9 +43,9 @@ class IndexReader:
         with unavailable_errors(), self._engine.connect() as connection:
             return self._locator.frame_place(connection, pk)
 
-    def frame_entry(self, pk: int, number: int) -> bytes | None:
+    def frame_entries(self, pk: int, numbers: Sequence[int]) -> dict[int, bytes]:
         with unavailable_errors(), self._engine.connect() as connection:
-            return self._locator.frame_entry(connection, pk, number)
+            return self._locator.frame_entries(connection, pk, numbers)
 
     def objects(self) -> Iterator[IndexedObject]:
         with unavailable_errors(), self._engine.connect() as connection:

@@ -34,6 +34,14 @@ def test_these_are_all() -> None:
         "conflicts resolve",
         "config check",
         "config show",
+        "delete",
+        "deleted list",
+        "deleted restore",
+        "deleted purge",
+        "doctor",
+        "viewer install",
+        "viewer remove",
+        "viewer status",
     }
 
 

@@ -77,6 +77,7 @@ class TestSources:
         finished = fileroom("import", "--data", data, "--report", report, folder)
         assert (finished.returncode, outcomes(finished)[STORED]) == (0, 1)
         assert report_lines(report)[0]["file"].endswith("b\\udcfcro.dcm")
+        assert report.stat().st_mode & 0o777 == 0o600
 
     def test_links_that_go_round_and_links_to_nothing(self, data: Path, tmp_path: Path) -> None:
         folder = tmp_path / "links"
@@ -273,8 +274,7 @@ class TestFailures:
 
     def test_an_object_store_that_goes_away(self, data: Path, tmp_path: Path) -> None:
         write_files(tmp_path / "ct", 100)
-        assert fileroom("db", "upgrade", "--data", data).returncode == 0
-        (data / "objects").rmdir()
+        data.mkdir()
         (data / "objects").write_text("this is no folder")
         finished = fileroom("import", "--data", data, tmp_path / "ct")
         assert finished.returncode == 1

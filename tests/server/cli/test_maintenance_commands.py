@@ -8,27 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.made import made, part10, uid
-from tests.server.cli.commands import fileroom, outcomes, write_files
-
-
-class Place:
-    """A data folder and a database, and commands on them."""
-
-    def __init__(self, data: Path, database: str) -> None:
-        self.data = data
-        self._where = ("--data", str(data), "--database", database)
-
-    def run(self, *arguments: str | Path) -> tuple[int, str, str]:
-        finished = fileroom(*arguments, *self._where)
-        return finished.returncode, finished.stdout, finished.stderr
-
-    def store(self, folder: Path) -> None:
-        finished = fileroom("import", "--jobs", "1", folder, *self._where)
-        assert finished.returncode == 0, finished.stderr
-        assert outcomes(finished)["stored", ""]
-
-    def objects(self) -> list[Path]:
-        return sorted((self.data / "objects").rglob("*.dcm"))
+from tests.server.cli.commands import fileroom, write_files
+from tests.server.cli.place import Place
 
 
 @pytest.fixture
@@ -36,12 +17,15 @@ def place(database_url: str, tmp_path: Path) -> Place:
     return Place(tmp_path / "data", database_url)
 
 
+CHECKED = '{\n  "good": true,\n  "findings": [],\n  "young": 0\n}\n'
+
+
 class TestCheck:
     def test_all_is_well(self, place: Place, tmp_path: Path) -> None:
         write_files(tmp_path / "ct", 3)
         place.store(tmp_path / "ct")
         assert place.run("check") == (0, "Index and object store agree (bytes not verified).\n", "")
-        assert place.run("check", "--verify", "--json") == (0, '{\n  "good": true,\n  "findings": []\n}\n', "")
+        assert place.run("check", "--verify", "--json") == (0, CHECKED, "")
 
     def test_both_directions(self, place: Place, tmp_path: Path) -> None:
         write_files(tmp_path / "ct", 5)
@@ -67,7 +51,9 @@ class TestCheck:
         assert (code, len(findings)) == (1, 4)
         assert not any(finding["repaired"] for finding in findings)
 
+        assert place.run("check", "--json")[1].count("fileroom delete") == 0
         code, stdout, _ = place.run("check", "--repair", "--json")
+        assert f"fileroom delete {uid(1)} {uid(1, 1)} {uid(1, 1)}." in stdout
         assert code == 1  # nothing brings back what was cut off
         repaired = {finding["kind"]: finding["repaired"] for finding in json.loads(stdout)["findings"]}
         assert repaired == {
@@ -77,6 +63,19 @@ class TestCheck:
         }
         code, stdout, _ = place.run("check")
         assert (code, stdout.count("\n")) == (1, 1)
+
+    def test_what_may_be_coming_in_is_counted_but_not_wrong(self, place: Place, tmp_path: Path) -> None:
+        write_files(tmp_path / "ct", 1)
+        place.store(tmp_path / "ct")
+        (only,) = place.objects()
+        only.with_name(f"{only.parent.name}{'0' * 30}.dcm").write_bytes(part10(made(SOPInstanceUID=uid(2, 1, 1))))
+        code, stdout, stderr = place.run("check", "--repair")
+        assert (code, stdout) == (0, "Index and object store agree (bytes not verified).\n")
+        assert stderr == (
+            "1 object without an index row younger than 10 minutes: perhaps just coming in; check again later\n"
+        )
+        assert json.loads(place.run("check", "--json")[1]) == {"good": True, "findings": [], "young": 1}
+        assert len(place.objects()) == 2
 
 
 class TestConflicts:
@@ -113,12 +112,39 @@ class TestConflicts:
         assert code == 1
         assert stderr.startswith("Error: there is no conflict 4711")
 
+    def test_one_of_the_bytes_alone(self, place: Place, tmp_path: Path) -> None:
+        """Two objects of one SOP Instance UID that differ in nothing that is indexed."""
+        for number, pixels in enumerate((b"\0\0", b"\1\1")):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            (folder / "a.dcm").write_bytes(part10(made(PixelData=pixels, Rows=1, Columns=1, BitsAllocated=16)))
+            place.store(folder)
+        [row] = [line.split("\t") for line in place.run("conflicts", "list")[1].splitlines()]
+        assert row[1] == "content"
+        assert row[5] == "pixel data or attributes that are not indexed"
+        stdout = place.run("conflicts", "show", row[0])[1]
+        assert "Differs in\tpixel data or attributes that are not indexed" in stdout
+        [digests] = [line.split("\t") for line in stdout.splitlines() if line.startswith("SHA-256")]
+        assert len({*digests[1:]}) == 2
+        document = json.loads(place.run("conflicts", "show", row[0], "--json")[1])
+        assert document["detected_at"].endswith("Z")
+        assert document["differences"] == {}
+
+        code, stdout, _ = place.run("conflicts", "resolve", row[0], "keep")
+        assert code == 0
+        assert "is deleted; `fileroom deleted list` shows" in stdout
+        [deleted] = json.loads(place.run("deleted", "list", "--json")[1])
+        assert (deleted["reason"], deleted["objects"]) == ("conflict", 1)
+        assert place.run("deleted", "restore", str(deleted["id"]))[0] == 0
+        assert place.run("conflicts", "list")[1].split("\t")[2] == "open"
+
 
 class TestDatabase:
     def test_current_and_upgrade(self, place: Place) -> None:
-        place.data.mkdir()
         code, stdout, _ = place.run("db", "current")
         assert (code, stdout.startswith("The database has no index.")) == (0, True)
+        assert not place.data.exists()  # an index elsewhere needs none
+        place.data.mkdir()
         code, _, stderr = place.run("check")
         assert code == 1
         assert "run `fileroom db upgrade`" in stderr
@@ -127,3 +153,12 @@ class TestDatabase:
         assert document["current"]
         assert document["revision"] == document["newest"]
         assert place.run("db", "upgrade")[1] == f"The index is at schema {document['newest']} already.\n"
+
+    def test_without_a_database_the_data_folder_counts(self, tmp_path: Path) -> None:
+        finished = fileroom("db", "current", "--data", tmp_path / "none")
+        assert (finished.returncode, finished.stdout) == (1, "")
+        assert finished.stderr.startswith(f"Error: there are no data in {tmp_path / 'none'}")
+        upgraded = fileroom("db", "upgrade", "--data", tmp_path / "new")
+        assert upgraded.returncode == 0, upgraded.stderr
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+        assert fileroom("db", "current", "--data", tmp_path / "new").stdout.endswith("the newest.\n")

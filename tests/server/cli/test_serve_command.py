@@ -104,6 +104,31 @@ class TestStart:
         )
         assert finished.stdout == ""
 
+    def test_both_ports_in_use(self, data: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as dicom, socket.create_server(("127.0.0.1", 0)) as http:
+            ports = {"--dicom-port": dicom.getsockname()[1], "--http-port": http.getsockname()[1]}
+            finished = fileroom("serve", "--data", data, *[str(word) for pair in ports.items() for word in pair])
+        assert finished.returncode == 1
+        assert [line.partition(" cannot listen on ")[0] for line in finished.stderr.splitlines()] == [
+            "Error: DICOM",
+            "HTTP",
+        ]
+
+    def test_what_it_says_works_where_only_peers_may_call(self, data: Path, tmp_path: Path, free_port: int) -> None:
+        configuration = tmp_path / "fileroom.toml"
+        configuration.write_text(
+            '[dicom]\ncalling_ae_titles = "peers"\n[[peers]]\nae_title = "THE CT"\nhost = "127.0.0.1"\nport = 104\n'
+        )
+        with Served(data, None, "--config", str(configuration)) as served:
+            wait_until(lambda: "Ctrl-C stops it." in served.output)
+            command = re.search(r"^  (echoscu .*)$", served.output, re.MULTILINE)
+            assert command is not None
+            assert "-aet 'THE CT'" in command[1]
+            assert subprocess.run(shlex.split(command[1]), capture_output=True).returncode == 0
+            assert not echo(served.dicom_port)
+            wait_until(lambda: "rejected" in served.output)
+            assert "ECHOSCU" in served.output
+
     def test_an_outdated_index(self, data: Path) -> None:
         assert fileroom("db", "upgrade", "--data", data).returncode == 0
         with sqlite3.connect(data / "index.sqlite") as index:

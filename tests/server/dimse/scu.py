@@ -1,6 +1,7 @@
 """The other side: pynetdicom as an SCU, and dcmtk's tools."""
 
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,39 @@ PATIENT_STUDY_ONLY_FIND = "1.2.840.10008.5.1.4.1.2.3.1"
 VERIFICATION = "1.2.840.10008.1.1"
 
 
+class Checkpoint(threading.Event):
+    """Where the reactor of an association stands while its user sends and receives.
+
+    pynetdicom also takes a reactor for standing that has just passed, which then takes the answer away.
+    """
+
+    def __init__(self, association: Association) -> None:
+        super().__init__()
+        self._association = association
+        self._gate = threading.Lock()
+        self._standing = threading.Event()
+        self.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        while True:
+            with self._gate:
+                if self.is_set():
+                    return True
+                self._standing.set()
+            super().wait(timeout)
+
+    def set(self) -> None:
+        with self._gate:
+            self._standing.clear()
+            super().set()
+
+    def clear(self) -> None:
+        with self._gate:
+            super().clear()
+        while not self._standing.wait(0.01) and self._association.is_alive():
+            pass
+
+
 @contextmanager
 def associated(
     port: int,
@@ -48,6 +82,7 @@ def associated(
     association = entity.associate(
         "127.0.0.1", port, contexts=proposed, ext_neg=items or None, ae_title=called, **options
     )
+    association._reactor_checkpoint = Checkpoint(association)
     try:
         yield association
     finally:

@@ -52,6 +52,30 @@ def test_connections_that_ask_for_nothing_leave_no_association(listening: Listen
     _wait_until(lambda: _is_accepted(entity))
 
 
+@pytest.mark.parametrize(
+    ("options", "calling", "called", "told"),
+    [
+        ({"only_peers_may_call": True}, "STRANGER", "FILEROOM", "its AE title is no peer's; list it under [[peers]]"),
+        ({"require_called_ae_title": True}, "A", "WHOEVER", "it calls another AE title than FILEROOM; correct it"),
+        ({"maximum_associations": 1}, "A", "FILEROOM", "there are 1 associations already; see dicom.maximum_assoc"),
+    ],
+)
+def test_a_rejection_is_logged_with_its_reason(
+    listening: Listen, caplog: pytest.LogCaptureFixture, options: dict[str, Any], calling: str, called: str, told: str
+) -> None:
+    entity = listening([Peer(ae_title="KNOWN", host="127.0.0.1", port=104)], **options)
+    with (
+        associated(entity.port, VERIFICATION, calling="KNOWN", called="FILEROOM"),
+        associated(entity.port, VERIFICATION, calling=calling, called=called) as rejected,
+    ):
+        assert rejected.is_rejected
+        _wait_until(lambda: "rejected" in caplog.text)
+    (record,) = [record for record in caplog.records if "rejected" in record.getMessage()]
+    assert record.levelname == "WARNING"
+    assert record.name.startswith("fileroom_server")
+    assert record.getMessage().startswith(f"association with {calling} at 127.0.0.1 rejected: {told}")
+
+
 def test_only_peers_may_call(listening: Listen) -> None:
     entity = listening([Peer(ae_title="KNOWN", host="127.0.0.1", port=104)], only_peers_may_call=True)
     with associated(entity.port, VERIFICATION, calling="KNOWN") as association:

@@ -143,6 +143,18 @@ def test_bad_identifiers(filled: Entity, model: str, query: Dataset, keyword: st
     assert status.OffendingElement == tag_for_keyword(keyword)
 
 
+@pytest.mark.parametrize(("modality", "number"), [("", 2), ("CT", 2), ("SEG", 2), ("CT\\MR", 2), ("XA", 0)])
+def test_studies_by_modality(filled: Entity, modality: str, number: int) -> None:
+    """What many send, though Modality is of series: ModalitiesInStudy is meant."""
+    query = identifier("STUDY", StudyInstanceUID="", Modality=modality, ModalitiesInStudy="")
+    answers, status = _find(filled, query)
+    assert status.Status == 0x0000
+    assert len(answers) == number
+    for answer in answers:
+        assert "Modality" not in answer
+        assert list(answer.ModalitiesInStudy) == ["CT", "SEG"]
+
+
 def test_relational_queries_have_to_be_negotiated(filled: Entity) -> None:
     query = identifier("SERIES", SeriesInstanceUID="", Modality="SEG", PatientName="")
     assert _find(filled, query)[1].Status == 0xA900

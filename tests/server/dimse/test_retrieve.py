@@ -20,6 +20,7 @@ from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import _STORAGE_CLASSES, uid_to_service_class
 
 from fileroom_server.config import Peer
+from fileroom_storage.pixels.transfer_syntaxes import COMPRESSED
 from fileroom_storage.storage import Provenance, Storage
 from tests.corpus import PYDICOM
 from tests.made import CT_IMAGE_STORAGE, made, part10, uid
@@ -343,6 +344,22 @@ def test_what_the_destination_does_not_take_is_transcoded(entity: Entity, destin
     assert (sop_instance_uid, transfer_syntax) == (original.SOPInstanceUID, IMPLICIT)
     received = _as_file(data_set, transfer_syntax)
     assert np.array_equal(received.pixel_array, original.pixel_array)
+
+
+@pytest.mark.parametrize("syntax", COMPRESSED, ids=lambda uid: uid.keyword)
+@pytest.mark.parametrize("name", ["CT_small.dcm", "JPEG2000.dcm"])
+def test_a_destination_that_takes_nothing_uncompressed(
+    entity: Entity, destination: Peer, name: str, syntax: UID
+) -> None:
+    file, original = _compressed(name)
+    _put(entity.storage, file)
+    scp = Destination()
+    with scp.listen(destination, (original.SOPClassUID, [syntax])):
+        _, status, _ = _move(entity, identifier("STUDY", StudyInstanceUID=original.StudyInstanceUID))
+    assert (status.Status, _counts(status)) == (0x0000, (None, 1, 0, 0))
+    ((sop_instance_uid, transfer_syntax, data_set),) = scp.received
+    assert (sop_instance_uid, transfer_syntax) == (original.SOPInstanceUID, syntax)
+    assert np.array_equal(_as_file(data_set, syntax).pixel_array, original.pixel_array)
 
 
 def test_what_nobody_can_transcode_counts_as_failed(entity: Entity, destination: Peer) -> None:

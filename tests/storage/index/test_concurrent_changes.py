@@ -1,6 +1,7 @@
 """What one writer reads before it holds the locks, another changes: counts stay exact, and no sender hears of it."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,21 +59,58 @@ def test_a_series_that_moves_while_an_object_comes_in(served: Storage, monkeypat
 
 def test_a_series_that_moves_while_an_instance_is_deleted(served: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     before_the_lock(monkeypatch, removal, series_in_conflict(served))
-    assert served.delete({"SOPInstanceUID": uid(1, 1, 2)}) == 1
+    assert served.delete({"SOPInstanceUID": uid(1, 1, 2)}).number_of_objects == 1
     assert exact_counts(served)
 
 
-def test_what_came_in_under_a_key_given_again_is_not_deleted(
-    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+def test_what_comes_in_while_its_study_is_deleted_goes_with_it(
+    served: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite gives the key of a deleted row again."""
-    store(sqlite_storage, made())
-    [located] = sqlite_storage.locate({"SOPInstanceUID": uid(1, 1, 1)})
-    sqlite_storage.delete({"SOPInstanceUID": uid(1, 1, 1)})
-    store(sqlite_storage, made(SOPInstanceUID=uid(1, 1, 2)))
-    monkeypatch.setattr(sqlite_storage, "locate", lambda _: iter([located]))
-    assert sqlite_storage.delete({"SOPInstanceUID": uid(1, 1, 1)}) == 0
-    assert sqlite_storage.count(Query(Level.IMAGE)) == 1
+    store(served, made())
+    before_the_lock(monkeypatch, removal, lambda: store(served, made(SOPInstanceUID=uid(1, 1, 2))))
+    assert served.delete({"StudyInstanceUID": uid(1)}).number_of_objects == 2
+    assert served.count(Query(Level.STUDY)) == 0
+
+
+def test_a_series_that_is_new_while_its_study_is_deleted_goes_with_it(
+    served: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(served, made())
+    another = made(SOPInstanceUID=uid(1, 2, 1), SeriesInstanceUID=uid(1, 2))
+    before_the_lock(monkeypatch, removal, lambda: store(served, another))
+    assert served.delete({"StudyInstanceUID": uid(1)}).number_of_objects == 2
+    assert served.count(Query(Level.STUDY)) == 0
+
+
+def test_what_comes_in_when_its_study_has_just_gone_is_stored(served: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(served, made())
+    before_the_lock(monkeypatch, ingest, lambda: served.delete({"StudyInstanceUID": uid(1)}))
+    assert store(served, made(SOPInstanceUID=uid(1, 1, 2))).status == "stored"
+    assert served.count(Query(Level.IMAGE)) == 1
+    assert exact_counts(served)
+
+
+@pytest.mark.parametrize("study", [1, 2])
+def test_many_delete_restore_and_store_at_once(storage: Storage, study: int) -> None:
+    """`study` 1: the one that is deleted; 2: another of its patient."""
+    for number in range(4):
+        store(storage, made(SOPInstanceUID=uid(1, 1, number)))
+
+    def send(number: int) -> str:
+        uids = {"StudyInstanceUID": uid(study), "SeriesInstanceUID": uid(study, 1)}
+        return store(storage, made(SOPInstanceUID=uid(study, 1, 100 + number), **uids)).status
+
+    def delete_and_restore(_: int) -> int:
+        return storage.restore(storage.delete({"StudyInstanceUID": uid(1)}).pk).restored
+
+    with ThreadPoolExecutor(4) as threads:
+        sent = [threads.submit(send, number) for number in range(12)]
+        restored = [threads.submit(delete_and_restore, number) for number in range(1)]
+        assert {future.result() for future in sent} == {"stored"}
+        assert restored[0].result() >= 4
+    assert storage.count(Query(Level.IMAGE)) == 16
+    assert list(storage.deletions()) == []
+    assert exact_counts(storage)
 
 
 def test_a_series_that_is_already_where_it_was_to_go(storage: Storage) -> None:

@@ -245,11 +245,11 @@ def test_delete_takes_all_that_is_left_empty(storage: Storage) -> None:
     store(storage, made(SOPInstanceUID=uid(1, 2, 1), SeriesInstanceUID=uid(1, 2), Modality="MR"))
     events: list[Event] = []
     storage.observe(events.append)
-    assert storage.delete({"SeriesInstanceUID": uid(1, 2)}) == 1
+    assert storage.delete({"SeriesInstanceUID": uid(1, 2)}).number_of_objects == 1
     [study] = find(storage, Level.STUDY)
     assert (study["ModalitiesInStudy"], study["NumberOfStudyRelatedInstances"]) == ("CT", 1)
     assert exact_counts(storage)
-    assert storage.delete({"StudyInstanceUID": uid(1)}) == 1
+    assert storage.delete({"StudyInstanceUID": uid(1)}).number_of_objects == 1
     rows = tables_of(storage)
     assert all(not rows[name] for name in rows if name.startswith("dicom_") and name != "dicom_issuer")
     assert [row["action"] for row in rows["change"]] == ["stored", "stored", "deleted", "deleted"]

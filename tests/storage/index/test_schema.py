@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
@@ -105,3 +106,21 @@ def test_nobody_else_may_read_the_index_in_a_file(tmp_path: Path) -> None:
     modes.pop("index.sqlite.lock")
     assert modes.keys() >= {"index.sqlite", "index.sqlite-wal"}
     assert set(modes.values()) == {0o600}
+
+
+def test_an_index_of_the_first_schema_is_upgraded_with_what_it_holds(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        config = schema._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO dicom_issuer (issuer_of_patient_id) VALUES ('HOSPITAL')"))
+        connection.commit()
+    with pytest.raises(SchemaNotCurrent, match="fileroom db upgrade"):
+        schema.check_current(engine)
+    schema.upgrade(engine)
+    schema.check_current(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT issuer_of_patient_id FROM dicom_issuer")).scalars().all() == ["HOSPITAL"]
+        assert connection.execute(text("SELECT * FROM deletion")).all() == []
+    engine.dispose()

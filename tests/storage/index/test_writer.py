@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from fileroom_storage.attributes import Level
 from fileroom_storage.errors import StorageUnavailable
-from fileroom_storage.index import maintenance, writer
+from fileroom_storage.index import removal, writer
 from fileroom_storage.index.engine import create_engine, write_transaction
 from fileroom_storage.index.tables import standard_tables
 from fileroom_storage.storage import ConflictType, ConnectionPool, Query, Storage, StorageSettings
@@ -102,23 +102,22 @@ def test_closing_does_not_wait_for_a_database_that_does_not_answer(
         other.dispose()
 
 
-def test_no_object_is_left_over_when_the_index_goes_away_in_a_deletion(
+def test_a_deletion_that_the_index_goes_away_in_deletes_nothing(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "_PAGE", 1)
+    monkeypatch.setattr(removal, "_PAGE", 1)
     for number in (1, 2):
         store(storage, made(SOPInstanceUID=uid(1, 1, number)))
-    calls: list[bool] = []
 
-    @contextmanager
-    def once(engine: Engine) -> Iterator[Connection]:
-        if calls:
-            raise OperationalError("BEGIN", {}, Exception("away"))
-        calls.append(True)
-        with write_transaction(engine) as connection:
-            yield connection
+    def away(*_: object) -> None:
+        raise OperationalError("UPDATE", {}, Exception("away"))
 
-    monkeypatch.setattr(maintenance, "write_transaction", once)
-    with pytest.raises(StorageUnavailable):
-        storage.delete({"StudyInstanceUID": uid(1)})
-    assert storage.count(Query(Level.IMAGE)) == len(objects(storage)) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "recount_sets", away)
+        patch.setattr(writer, "_RETRY_SECONDS", 0.0)
+        with pytest.raises(StorageUnavailable):
+            storage.delete({"StudyInstanceUID": uid(1)})
+    assert storage.count(Query(Level.IMAGE)) == 2
+    assert list(storage.deletions()) == []
+    assert exact_counts(storage)
+    assert storage.delete({"StudyInstanceUID": uid(1)}).number_of_objects == 2

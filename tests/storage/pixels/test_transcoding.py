@@ -15,11 +15,13 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
 )
 
-from fileroom_server.transcoding import CannotTranscode, transcode
+from fileroom_storage.errors import CannotTranscode
 from fileroom_storage.parse.header import parse_header
 from fileroom_storage.parse.part10 import read_file_meta
+from fileroom_storage.pixels.transcoding import transcode
 from tests.corpus import PYDICOM
 from tests.made import encoded, made
 
@@ -57,7 +59,7 @@ def _read(data_set: bytes, transfer_syntax: str) -> Dataset:
 @pytest.mark.parametrize("name", UNCOMPRESSED)
 def test_encoded_anew(name: str, target: str) -> None:
     data_set, stored = _parts(name)
-    result = transcode(data_set, stored, target)
+    result = _transcoded(data_set, stored, target)
     before, after = _json(data_set, stored), _json(result, target)
     assert after.keys() == before.keys()
     different = {tag for tag in before if before[tag] != after[tag]}
@@ -73,14 +75,14 @@ def test_encoded_anew(name: str, target: str) -> None:
 def test_decompressed(name: str, target: str) -> None:
     data_set, stored = _parts(name)
     original = dcmread(PYDICOM / "test_files" / name)
-    result = _read(transcode(data_set, stored, target), target)
+    result = _read(_transcoded(data_set, stored, target), target)
     assert result.SOPInstanceUID == original.SOPInstanceUID
     assert result.get("NumberOfFrames") == original.get("NumberOfFrames")
     assert np.array_equal(result.pixel_array, original.pixel_array)
     if result.SamplesPerPixel == 3:
         assert result.PhotometricInterpretation == "RGB"
     untouched = set(_json(data_set, stored)) - {"00280004", "00280006", "7FE00010"}
-    after = _json(transcode(data_set, stored, target), target)
+    after = _json(_transcoded(data_set, stored, target), target)
     assert {tag: after[tag] for tag in untouched} == {tag: _json(data_set, stored)[tag] for tag in untouched}
 
 
@@ -91,14 +93,14 @@ def test_texts_and_private_elements_stay_as_they_are() -> None:
     data_set = (
         data_set[: data_set.index(b"\x10\x00\x10\x00PN")] + private + data_set[data_set.index(b"\x10\x00\x10\x00PN") :]
     )
-    implicit = transcode(data_set, ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+    implicit = _transcoded(data_set, ExplicitVRLittleEndian, ImplicitVRLittleEndian)
     assert b"\x10\x00\x00\x40\x02\x00\x00\x00\xe9 " in implicit
     assert b"\x09\x00\x01\x10\x04\x00\x00\x00\x00\x01\xff\x00" in implicit
 
 
 def test_values_too_long_for_their_vr_become_un() -> None:
     data_set = encoded(made(SeriesDescription="x" * 70_000), implicit=True)
-    explicit = transcode(data_set, ImplicitVRLittleEndian, ExplicitVRLittleEndian)
+    explicit = _transcoded(data_set, ImplicitVRLittleEndian, ExplicitVRLittleEndian)
     # PS3.5 6.2.2
     assert b"\x08\x00\x3e\x10UN\x00\x00" + (70_000).to_bytes(4, "little") + b"xxx" in explicit
 
@@ -108,13 +110,20 @@ def test_what_cannot_be_decoded() -> None:
     broken = data_set.replace(b"\xff\x4f\xff\x51", b"\x00\x00\x00\x00")
     assert broken != data_set
     with pytest.raises(CannotTranscode):
-        transcode(broken, stored, ExplicitVRLittleEndian)
+        _transcoded(broken, stored, ExplicitVRLittleEndian)
     with pytest.raises(CannotTranscode):
-        transcode(*_parts("JPGExtended.dcm"), ExplicitVRLittleEndian)  # 12 bits, for which there is no decoder
+        _transcoded(*_parts("JPGExtended.dcm"), ExplicitVRLittleEndian)  # 12 bits, for which there is no decoder
     with pytest.raises(CannotTranscode):
-        transcode(data_set, "1.2.840.113619.5.2", ExplicitVRLittleEndian)
+        _transcoded(data_set, "1.2.840.113619.5.2", ExplicitVRLittleEndian)
     with pytest.raises(CannotTranscode):
-        transcode(*_parts("CT_small.dcm"), "1.2.840.10008.1.2.4.90")
+        _transcoded(*_parts("CT_small.dcm"), "1.2.840.10008.1.2.4.91")  # lossy: never
+    with pytest.raises(CannotTranscode):
+        _transcoded(*_parts("rtplan.dcm"), RLELossless)
+
+
+def _transcoded(data_set: bytes, stored: str, target: str) -> bytes:
+    with transcode(parse_header(data_set, stored), target) as file:
+        return file.read()
 
 
 def _json(data_set: bytes, transfer_syntax: str) -> dict[str, dict[str, object]]:

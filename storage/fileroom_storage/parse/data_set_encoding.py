@@ -9,7 +9,7 @@ from typing import Any
 from pydicom.charset import default_encoding, encode_string, python_encoding
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from fileroom_storage.parse.character_set import UTF_8, encode
+from .character_set import UTF_8, encode
 
 Element = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from fileroom_server.data_set_encoding import encode_data_set
+from fileroom_storage.parse.data_set_encoding import encode_data_set
 from fileroom_storage.parse.header import parse_header
 
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian]

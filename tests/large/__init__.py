@@ -1,0 +1,1 @@
+"""What takes many gigabytes of disk and minutes: `make test-large`."""

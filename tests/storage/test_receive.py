@@ -1,0 +1,65 @@
+"""Objects on their way in: what their sender is told, their digest, and what waits on the disk."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from fileroom_storage import receive
+from fileroom_storage.parse import mapped_pages
+from fileroom_storage.parse.encoding import View
+from fileroom_storage.storage import Provenance, Storage
+from tests.large_bodies import large_fragments, large_object, new_study
+from tests.made import made
+from tests.storage.stored import store, tables_of
+
+
+def test_other_bytes_under_a_known_uid_are_stored_once(storage: Storage) -> None:
+    first, other = made(PatientName="One"), made(PatientName="Other")
+    assert store(storage, first).status == "stored"
+    assert store(storage, first).status == "already stored"
+    assert store(storage, other).status == "stored"
+    again = store(storage, other)
+    assert (again.status, len(again.conflicts)) == ("already stored", 1)
+
+
+@pytest.mark.parametrize("kind", ["native", "fragments"])
+def test_what_is_let_go_of_while_it_is_read_is_read_all_the_same(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    released: list[int] = []
+    let_go = mapped_pages.let_go_of_pages
+
+    def counted(view: View) -> None:
+        released.append(len(view))
+        let_go(view)
+
+    monkeypatch.setattr(mapped_pages, "let_go_of_pages", counted)
+    monkeypatch.setattr(receive, "let_go_of_pages", counted)
+    study, size = new_study(), 3 * mapped_pages.STRETCH + 12_345
+    content = large_object(size + 1, study) if kind == "native" else large_fragments(size // 50_000, 50_000, study)
+    incoming = sqlite_storage.receive()
+    for chunk in content:
+        incoming.write(chunk)
+    outcome = incoming.store(Provenance("import"))
+    assert len(released) >= 4
+    (instance,) = sqlite_storage.locate({"SOPInstanceUID": outcome.sop_instance_uid})
+    (row,) = tables_of(sqlite_storage)["dicom_instance"]
+    data_set = sqlite_storage.read_data_set(instance)
+    assert row["digest"] == hashlib.sha256(data_set).hexdigest()
+
+
+def test_a_spool_gives_back_what_was_written_and_leaves_nothing(sqlite_storage: Storage) -> None:
+    incoming = Path(sqlite_storage.settings.data, "incoming")
+    with sqlite_storage.spool() as spool:
+        spool.write(b"abc")
+        start = spool.size
+        spool.write(b"x" * 3_000_000)
+        spool.write(b"end")
+        spooled = spool.since(start)
+        spool.write(b"behind")
+        assert b"".join(spooled.chunks()) == b"x" * 3_000_000 + b"end"
+        reader = spooled.reader()
+        assert (reader.read(3_000_001), reader.read(), reader.read(1)) == (b"x" * 3_000_000 + b"e", b"nd", b"")
+        assert len(list(incoming.iterdir())) == 1
+    assert list(incoming.iterdir()) == []
