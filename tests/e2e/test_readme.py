@@ -58,4 +58,5 @@ def test_the_tour(folder: tuple[Path, Served]) -> None:
         actual = "\n".join(shown) + "\n" if shown is not None else done.stdout + done.stderr
         expected = "\n".join(sorted(step.output.splitlines())) + "\n" if shown is not None else step.output
         pattern = ".*".join(re.escape(part) for part in expected.split("…"))
-        assert re.fullmatch(pattern, actual if actual.endswith("\n") else actual + "\n", re.DOTALL), (command, actual)
+        whole = actual if not actual or actual.endswith("\n") else actual + "\n"
+        assert re.fullmatch(pattern, whole, re.DOTALL), (command, actual)
