@@ -11,11 +11,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-large fuzz lint format docs lock clean
+.PHONY: help serve test test-large fuzz screenshots lint format docs lock clean
 
 help: ## show this list
 	@echo "fileroom: what there is to do"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "PYTHON=python3.12 chooses the interpreter (3.11 or newer); 'make clean' first if .venv was made with another."
 
 serve: $(VENV)/runtime.stamp ## install what is needed and start the server; more arguments with ARGS="--http-port 8081"
@@ -24,13 +24,16 @@ serve: $(VENV)/runtime.stamp ## install what is needed and start the server; mor
 test: $(VENV)/test.stamp ## install what the tests need (Debian packages too), then check everything
 	@tests/install-debian-packages $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
 
 fuzz: $(VENV)/test.stamp ## let schemathesis make thousands of requests of the OpenAPI document, right ones and wrong ones
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/pytest -n 2 --timeout=0 tests/dicomweb/test_openapi.py $(ARGS)
 
 test-large: $(VENV)/test.stamp ## store bodies of 4 GiB in a real server: some minutes, 10 GB of disk in TMPDIR
 	$(BIN)/pytest -s $(ARGS) tests/large/store_4_gib.py
+
+screenshots: $(VENV)/test.stamp ## take the pictures of docs/images anew; look at them before they are committed
+	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/pytest tests/e2e/browser -k "preview or studies or length"
 
 lint: $(VENV)/test.stamp ## style, format, types and import contracts, without the tests
 	$(BIN)/ruff check .
