@@ -112,9 +112,26 @@ class Prober:
             sent |= self._credentials
         # a trickle of bytes keeps every read alive: _within has the last word
         timeout = urllib3.Timeout(connect=min(self._timeout, 10.0), read=self._timeout)
-        response = self._pool(url).request(
-            method, url, body=body, headers=sent, timeout=timeout, retries=False, redirect=False, preload_content=False
-        )
+
+        def ask() -> urllib3.BaseHTTPResponse:
+            return self._pool(url).request(
+                method,
+                url,
+                body=body,
+                headers=sent,
+                timeout=timeout,
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+
+        try:
+            response = ask()
+        except exceptions.ProtocolError as error:
+            # RFC 9112 9.3.1: a kept connection that the server closed meanwhile; asked again on a new one
+            if method == "POST" or not isinstance(error.args[-1], ConnectionError):
+                raise
+            response = ask()
         try:
             content, is_whole = bytearray(), True
             for chunk in response.stream(_CHUNK, decode_content=True):
