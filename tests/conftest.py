@@ -10,6 +10,7 @@ from tests import databases as databases_module
 from tests.databases import DATABASES, Databases
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a fixture of their module run in one process (pytest-xdist): it is made once."""
     for item in items:
