@@ -19,7 +19,7 @@ from fileroom_server.c_store import handle_c_store
 from fileroom_server.config import DicomConfiguration, Peer
 from fileroom_server.dimse import Handlers, is_serving, take_over
 from fileroom_server.negotiation import accept_storage, extended_negotiation, has_usable_contexts, supported_contexts
-from fileroom_server.transport import AssociationServer, BoundedRequestHandler, wake_negotiation
+from fileroom_server.transport import AssociationServer, BoundedRequestHandler
 from fileroom_storage.storage import Storage
 
 _log = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def listen(entity: AE, address: tuple[str, int], handlers: Sequence[EventHandler
         address,
         entity.ae_title,
         entity.supported_contexts,
-        evt_handlers=[*handlers, (evt.EVT_CONN_CLOSE, wake_negotiation)],
+        evt_handlers=list(handlers),
         request_handler=BoundedRequestHandler,
     )
     entity._servers.append(server)

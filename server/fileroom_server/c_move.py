@@ -1,7 +1,6 @@
 """C-MOVE SCP: sends what is asked for to a peer, over associations of its own."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -10,13 +9,14 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_MOVE
 from pynetdicom.presentation import PresentationContext, build_context
 
+from fileroom_server.associations import request_association
 from fileroom_server.config import Peer
-from fileroom_server.dimse import Request, Response, is_over
+from fileroom_server.dimse import Request, Response
 from fileroom_server.identifier import read_retrieve_identifier
 from fileroom_server.negotiation import options, retrieve_model
+from fileroom_server.sent_messages import is_over
 from fileroom_server.status import MoveDestinationUnknown, SopClassNotSupported
 from fileroom_server.sub_operations import Outcome, Sender, Tally
-from fileroom_server.transport import RequestingEntity
 from fileroom_storage.attributes import standard_registry
 from fileroom_storage.pixels.transfer_syntaxes import COMPRESSED, UNCOMPRESSED
 from fileroom_storage.storage import Storage, StoredInstance
@@ -24,7 +24,6 @@ from fileroom_storage.storage import Storage, StoredInstance
 _log = logging.getLogger(__name__)
 
 _CONTEXTS = 128  # PS3.8 9.3.2.2: identifiers are odd numbers of one byte
-_PAUSE = 0.0005
 _LOST_ASSOCIATIONS = 3  # after so many, the destination is given up
 # one transfer syntax a context leaves the choice to us; every peer should know the second (PS3.5 10.1)
 _FALLBACK = (*UNCOMPRESSED[:2], *COMPRESSED)
@@ -131,24 +130,13 @@ def _contexts(proposals: Iterable[tuple[str, tuple[str, ...]]]) -> list[Presenta
 @contextmanager
 def _associated(association: Association, peer: Peer, contexts: list[PresentationContext]) -> Iterator[Association]:
     """An association with the peer for as long as the block lasts; look whether it is established."""
-    with_peer = RequestingEntity(association.ae).associate(
-        peer.host,
-        peer.port,
-        contexts=contexts,
-        ae_title=peer.ae_title,
-    )
-    if not with_peer.is_established:
-        yield with_peer
-        return
-    # the responses are ours, not its reactor's
-    with_peer._reactor_checkpoint.clear()
+    with_peer = request_association(association.ae, (peer.host, peer.port), peer.ae_title, contexts)
     try:
-        while not with_peer._is_paused and not is_over(with_peer):
-            time.sleep(_PAUSE)
         yield with_peer
     finally:
-        if is_over(with_peer):
+        if not with_peer.is_established:
+            pass
+        elif is_over(with_peer):
             with_peer.abort(block=False)
-            with_peer._reactor_checkpoint.set()
         else:
             with_peer.release()

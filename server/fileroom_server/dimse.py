@@ -1,21 +1,20 @@
 """DIMSE requests and responses: from a request to its handler, from the handler's responses to the peer."""
 
 import logging
-import select
-import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from typing import Any, cast
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
-from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE
 from pynetdicom.presentation import PresentationContext
 
+from fileroom_server.command_set import DATA_SET_PRESENT, NO_DATA_SET, encode_command_set
+from fileroom_server.received_messages import BoundedReceiver
+from fileroom_server.sent_messages import fragment_length, fragments_of, is_over, send_message
 from fileroom_server.status import PROCESSING_FAILURE, InvalidRequest, Service, Status, status_of
 
 _log = logging.getLogger(__name__)
@@ -28,9 +27,8 @@ _SERVICES: dict[type[Message], Service] = {
     C_MOVE: Service.C_MOVE,
     C_GET: Service.C_GET,
 }
-# How many responses may be on their way before the peer is listened to: a C-CANCEL has to get through.
-_RESPONSES_AT_A_TIME = 20
-_PAUSE = 0.0005
+# PS3.7 E.1
+_RESPONSE_FIELDS: dict[type[Message], int] = {C_STORE: 0x8001, C_GET: 0x8010, C_FIND: 0x8020, C_MOVE: 0x8021}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,37 +98,11 @@ def take_over(association: Association, handlers: Handlers) -> None:
     vars(association)["_serve_request"] = partial(_serve, handlers, association)
 
 
-def is_over(association: Association) -> bool:
-    """Whether an association has been aborted, released or lost; leaves that for pynetdicom to act upon."""
-    if not association.is_established or not association.dul.is_alive():
-        return True
-    return isinstance(association.dul.peek_next_pdu(), A_ABORT | A_P_ABORT | A_RELEASE)
-
-
 def is_serving(association: Association) -> bool:
     """Whether a request is being served or received."""
-    return bool(vars(association).get("fileroom_serving")) or association.dimse.message is not None
-
-
-def wait_until_sent(association: Association) -> None:
-    """Returns when all that was queued is sent and all that the peer had sent by then is read."""
-    while not is_over(association):
-        # pynetdicom reads only when it has nothing to send
-        if not association.dul.to_provider_queue.queue and not _readable(association):
-            return
-        time.sleep(_PAUSE)
-
-
-def _readable(association: Association) -> bool:
-    connection = association.dul.socket
-    if connection is None or connection.socket is None:
-        return False
-    try:
-        poll = select.poll()
-        poll.register(connection.socket, select.POLLIN)
-        return bool(poll.poll(0))
-    except (OSError, ValueError):
-        return False
+    receiver = association.dimse
+    receiving = receiver.is_receiving if isinstance(receiver, BoundedReceiver) else receiver.message is not None
+    return bool(vars(association).get("fileroom_serving")) or receiving
 
 
 def _serve(handlers: Handlers, association: Association, message: Any, context_id: int) -> None:
@@ -156,14 +128,13 @@ def _serve(handlers: Handlers, association: Association, message: Any, context_i
 
 def _answer(request: Request, context_id: int, handler: Handler) -> None:
     with closing(_responses(request, handler)) as responses:
-        for number, response in enumerate(responses, 1):
+        for response in responses:
+            # this also takes in a C-CANCEL
             if request.is_over():
                 return
-            request.association.dimse.send_msg(_primitive(request, response), context_id)
+            _send(request, response, context_id)
             if not response.status.pending:
                 return
-            if number % _RESPONSES_AT_A_TIME == 0:
-                wait_until_sent(request.association)
 
 
 def _responses(request: Request, handler: Handler) -> Generator[Response, None, None]:
@@ -194,23 +165,34 @@ def _missing(message: Message) -> str:
     return next(keyword for keyword in message.REQUEST_KEYWORDS if getattr(message, keyword) is None)
 
 
-def _primitive(request: Request, response: Response) -> Message:
+def _send(request: Request, response: Response, context_id: int) -> None:
+    data_set = None
+    if response.identifier is not None:
+        data_set = fragments_of(response.identifier, fragment_length(request.association))
+    try:
+        send_message(request.association, context_id, _response_command(request, response), data_set)
+    except ConnectionError:
+        _log.info("association with %s ended before it was answered", request.association.remote["address"])
+
+
+def _response_command(request: Request, response: Response) -> bytes:
+    """PS3.7 9.3: the command set of a C-STORE, C-FIND, C-GET or C-MOVE response, by tag in ascending order."""
     message, status = request.message, response.status
-    primitive: Any = type(message)()
-    primitive.MessageIDBeingRespondedTo = message.MessageID
-    primitive.AffectedSOPClassUID = message.AffectedSOPClassUID
-    primitive.Status = status.code
-    primitive.ErrorComment = status.comment or None
-    if status.offending_element is not None:
-        primitive.OffendingElement = [status.offending_element]
-    if isinstance(message, C_STORE):
-        primitive.AffectedSOPInstanceUID = message.AffectedSOPInstanceUID
-    elif response.identifier is not None:
-        primitive.Identifier = BytesIO(response.identifier)
-    if response.sub_operations is not None:
-        counts = response.sub_operations
-        primitive.NumberOfRemainingSuboperations = counts.remaining
-        primitive.NumberOfCompletedSuboperations = counts.completed
-        primitive.NumberOfFailedSuboperations = counts.failed
-        primitive.NumberOfWarningSuboperations = counts.warning
-    return cast("Message", primitive)
+    counts = response.sub_operations
+    elements = {
+        0x0002: None if message.AffectedSOPClassUID is None else str(message.AffectedSOPClassUID),
+        0x0100: _RESPONSE_FIELDS[type(message)],
+        0x0120: message.MessageID,
+        0x0800: NO_DATA_SET if response.identifier is None else DATA_SET_PRESENT,
+        0x0900: status.code,
+        0x0901: None if status.offending_element is None else (status.offending_element,),
+        0x0902: status.comment or None,
+        0x1000: str(message.AffectedSOPInstanceUID)
+        if isinstance(message, C_STORE) and message.AffectedSOPInstanceUID
+        else None,
+        0x1020: counts.remaining if counts else None,
+        0x1021: counts.completed if counts else None,
+        0x1022: counts.failed if counts else None,
+        0x1023: counts.warning if counts else None,
+    }
+    return encode_command_set({tag: value for tag, value in elements.items() if value is not None})

@@ -1,22 +1,20 @@
 """The C-STORE sub-operations of C-MOVE and C-GET: sending stored objects, and keeping count."""
 
 import logging
-import time
 from collections.abc import Callable, Generator
-from contextlib import closing
 from enum import Enum, auto
 from io import SEEK_END
 from typing import IO
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
-from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import PresentationContext
 
-from fileroom_server.dimse import Request, Response, SubOperations, is_over
+from fileroom_server.command_set import C_STORE_RQ, DATA_SET_PRESENT, encode_command_set
+from fileroom_server.dimse import Request, Response, SubOperations
 from fileroom_server.identifier import write_failed_uids
+from fileroom_server.sent_messages import Fragment, fragment_length, is_over, send_message
 from fileroom_server.status import (
     CANCELLED,
     PENDING,
@@ -31,10 +29,7 @@ from fileroom_storage.storage import Storage, StoredInstance
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_FRAGMENT = 1 << 18
-_FRAGMENTS_AT_A_TIME = 4
 _MOST = 0xFFFF  # the counts are US
-_PAUSE = 0.0005
 
 
 class Outcome(Enum):
@@ -126,7 +121,7 @@ class Sender:
         )
         return Outcome.FAILED
 
-    def _prepared(self, instance: StoredInstance) -> tuple[PresentationContext, Generator[bytes, None, None]]:
+    def _prepared(self, instance: StoredInstance) -> tuple[PresentationContext, Generator[Fragment, None, None]]:
         """The accepted context with the stored transfer syntax, else the first that there is a way to; the data set."""
         accepted = {
             context.transfer_syntax[0]: context
@@ -146,79 +141,52 @@ class Sender:
             f"no context for {instance.sop_class_uid} in {instance.transfer_syntax_uid} or what it can be turned into"
         )
 
-    def _data_set(self, instance: StoredInstance, transfer_syntax: UID) -> Generator[bytes, None, None]:
+    def _data_set(self, instance: StoredInstance, transfer_syntax: UID) -> Generator[Fragment, None, None]:
         if transfer_syntax == instance.transfer_syntax_uid:
             return self._stored_fragments(instance)
         from fileroom_storage.pixels.transcoding import transcode  # loads pydicom's decoders
 
         return self._transcoded_fragments(transcode(self._storage.header(instance), str(transfer_syntax)))
 
-    def _transcoded_fragments(self, file: IO[bytes]) -> Generator[bytes, None, None]:
+    def _transcoded_fragments(self, file: IO[bytes]) -> Generator[Fragment, None, None]:
         with file:
             length = file.seek(0, SEEK_END)
             file.seek(0)
-            yield from _fragments(file.read, length, self._fragment_length)
+            yield from _fragments(file.read, length, fragment_length(self._association))
 
-    def _stored_fragments(self, instance: StoredInstance) -> Generator[bytes, None, None]:
+    def _stored_fragments(self, instance: StoredInstance) -> Generator[Fragment, None, None]:
         with self._storage.open_object(instance) as file:
             if file.seek(0, SEEK_END) != instance.size:
                 raise ObjectMissing("the object store has only a part of the object, or another; run `fileroom check`")
             file.seek(instance.data_set_offset)
-            yield from _fragments(file.read, instance.size - instance.data_set_offset, self._fragment_length)
-
-    @property
-    def _fragment_length(self) -> int:
-        # PS3.8 D.1: the maximum is that of the list of presentation data values, of which each has a head of 6 bytes
-        maximum: int = self._association.dimse.maximum_pdu_size
-        return min(maximum - 6, _LONGEST_FRAGMENT) if maximum else _LONGEST_FRAGMENT
+            length = instance.size - instance.data_set_offset
+            yield from _fragments(file.read, length, fragment_length(self._association))
 
     def _store(
-        self, instance: StoredInstance, context: PresentationContext, data_set: Generator[bytes, None, None]
+        self, instance: StoredInstance, context: PresentationContext, data_set: Generator[Fragment, None, None]
     ) -> int:
         self._message_id = self._message_id % 0xFFFF + 1
-        with closing(data_set):
-            self._send_request(instance, context, data_set)
+        if context.context_id is None:
+            raise _CannotSend("the presentation context has no identifier")
+        send_message(self._association, context.context_id, self._command(instance), data_set)
         return self._status()
 
-    def _send_request(
-        self, instance: StoredInstance, context: PresentationContext, data_set: Generator[bytes, None, None]
-    ) -> None:
-        primitive = C_STORE()
-        primitive.MessageID = self._message_id
-        primitive.AffectedSOPClassUID = UID(instance.sop_class_uid)
-        primitive.AffectedSOPInstanceUID = UID(instance.sop_instance_uid)
-        primitive.Priority = self._request.message.Priority
+    def _command(self, instance: StoredInstance) -> bytes:
+        """PS3.7 9.3.1.1"""
+        message = self._request.message
+        elements: dict[int, int | str | tuple[int, ...]] = {
+            0x0002: instance.sop_class_uid,
+            0x0100: C_STORE_RQ,
+            0x0110: self._message_id,
+            0x0700: message.Priority or 0,
+            0x0800: DATA_SET_PRESENT,
+            0x1000: instance.sop_instance_uid,
+        }
         if self._move_originator is not None:
             # PS3.7 9.1.1.1
-            primitive.MoveOriginatorApplicationEntityTitle = self._move_originator
-            primitive.MoveOriginatorMessageID = self._request.message.MessageID
-        message = C_STORE_RQ()
-        message.primitive_to_message(primitive)
-        message.data_set = None
-        message.command_set.CommandDataSetType = 0x0001
-        context_id = context.context_id
-        if context_id is None:
-            raise _CannotSend("the presentation context has no identifier")
-        # an object that cannot be read has to fail before its request is on the way
-        held = next(data_set, b"")
-        for command in message.encode_msg(context_id, self._fragment_length + 6):
-            self._association.dul.send_pdu(command)
-        # The data set goes out while it is read, and no faster than the peer takes it. PS3.8 E.2: bit 1 marks the last
-        # fragment.
-        for fragment in data_set:
-            self._send_fragment(context_id, b"\x00", held)
-            held = fragment
-        self._send_fragment(context_id, b"\x02", held)
-
-    def _send_fragment(self, context_id: int, control_header: bytes, fragment: bytes) -> None:
-        dul = self._association.dul
-        while len(dul.to_provider_queue.queue) > _FRAGMENTS_AT_A_TIME:
-            if is_over(self._association):
-                raise ConnectionError("the association ended")
-            time.sleep(_PAUSE)
-        data = P_DATA()
-        data.presentation_data_value_list.append((context_id, control_header + fragment))
-        dul.send_pdu(data)
+            elements[0x1030] = self._move_originator
+            elements[0x1031] = message.MessageID or 0
+        return encode_command_set(elements)
 
     def _status(self) -> int:
         _, response = self._association.dimse.get_msg(block=True)
@@ -238,7 +206,7 @@ class _CannotSend(Exception):
     """An object that this peer does not take in any way we have."""
 
 
-def _fragments(read: Callable[[int], bytes], length: int, fragment_length: int) -> Generator[bytes, None, None]:
+def _fragments(read: Callable[[int], bytes], length: int, fragment_length: int) -> Generator[Fragment, None, None]:
     while length > 0:
         fragment = read(min(fragment_length, length))
         if not fragment:

@@ -1,0 +1,109 @@
+"""Associations that wait for their peer instead of polling for it, accepted or asked for."""
+
+import logging
+from collections.abc import Sequence
+from typing import cast
+
+from pynetdicom import AE, evt
+from pynetdicom._globals import MODE_ACCEPTOR, MODE_REQUESTOR
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
+from pynetdicom.transport import AddressInformation
+
+from fileroom_server.received_messages import BoundedReceiver
+from fileroom_server.transport import RequestingSocket
+from fileroom_server.upper_layer import UpperLayer
+
+_log = logging.getLogger(__name__)
+
+
+class WaitingAssociation(Association):
+    """pynetdicom's association with our service provider and our reactor."""
+
+    def __init__(self, ae: AE, mode: str) -> None:
+        super().__init__(ae, mode)
+        self.dul = self.upper_layer = UpperLayer(self)
+        self.dimse = self.receiver = BoundedReceiver(self)
+        # they reach the timers of the provider
+        self.acse_timeout = ae.acse_timeout
+        self.network_timeout = ae.network_timeout
+
+    def _run_reactor(self) -> None:
+        """Serves one request after the other until the association ends."""
+        while not self._kill:
+            idle = self.dul._idle_timer
+            self.upper_layer.work(self._is_called, None if idle.timeout is None else max(idle.remaining, 0.0) + 0.001)
+            context_id, message = self.receiver.get_msg()
+            if message is not None:
+                self._serve_request(message, cast("int", context_id))
+                idle.restart()
+            if self._ends():
+                self.kill()
+
+    def _is_called(self) -> bool:
+        return bool(self.receiver.msg_queue.qsize() or self.upper_layer.to_user_queue.qsize() or self._kill)
+
+    def _ends(self) -> bool:
+        """Answers the end of the association that the peer, the network or time has brought."""
+        if self.is_established and self.acse.is_release_requested():
+            self.acse.send_release(is_response=True)
+            self.is_released = True
+            self.is_established = False
+            evt.trigger(self, evt.EVT_RELEASED, {})
+            return True
+        if self.acse.is_aborted():
+            self.dul.receive_pdu(wait=False)  # tells those who listen to EVT_ACSE_RECV
+            self.is_aborted = True
+            self.is_established = False
+            evt.trigger(self, evt.EVT_ABORTED, {})
+            return True
+        if not self.dul.is_alive():
+            return True
+        if self.dul.idle_timer_expired():
+            _log.warning("association with %s aborted: it was idle for too long", self.remote["address"])
+            self.abort()
+            return True
+        return False
+
+
+def accepted_association(
+    entity: AE, contexts: Sequence[PresentationContext], local: AddressInformation, remote: AddressInformation
+) -> WaitingAssociation:
+    """What becomes of a connection that was accepted; its socket and handlers are still to be set."""
+    association = WaitingAssociation(entity, MODE_ACCEPTOR)
+    acceptor = association.acceptor
+    acceptor.ae_title = entity.ae_title
+    acceptor.maximum_length = entity.maximum_pdu_size
+    acceptor.address_info = local
+    acceptor.implementation_class_uid = entity.implementation_class_uid
+    acceptor.implementation_version_name = entity.implementation_version_name
+    acceptor.supported_contexts = list(contexts)
+    association.requestor.address_info = remote
+    return association
+
+
+def request_association(
+    entity: AE, address: tuple[str, int], ae_title: str, contexts: Sequence[PresentationContext]
+) -> WaitingAssociation:
+    """Asks a peer for an association, in this thread, which also does what is to be done in it.
+
+    `is_established` tells whether there is one. The contexts get their identifiers.
+    """
+    association = WaitingAssociation(entity, MODE_REQUESTOR)
+    peer = AddressInformation.from_addr_port(*address)
+    local = AddressInformation("::0" if ":" in peer.address else "", 0)
+    association.set_socket(RequestingSocket(association, address=local))
+    association.acceptor.ae_title = ae_title
+    association.acceptor.address_info = peer
+    requestor = association.requestor
+    requestor.ae_title = entity.ae_title
+    requestor.address_info = local
+    requestor.maximum_length = entity.maximum_pdu_size
+    requestor.implementation_class_uid = entity.implementation_class_uid
+    requestor.implementation_version_name = entity.implementation_version_name
+    for number, context in enumerate(contexts):
+        context.context_id = 2 * number + 1
+    requestor.requested_contexts = list(contexts)
+    association._is_paused = True  # there is no reactor that could be in the way
+    association.request()
+    return association

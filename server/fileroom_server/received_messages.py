@@ -1,0 +1,217 @@
+"""From fragments to DIMSE messages (PS3.8 E.2, PS3.7 6.3): bounded in number and size, and C-STORE without detours."""
+
+import logging
+import mmap
+import tempfile
+import weakref
+from io import BytesIO
+from typing import IO, Any, cast
+
+from pydicom.uid import UID
+from pynetdicom import evt
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
+from pynetdicom.pdu_primitives import P_DATA
+
+from fileroom_server import command_set
+from fileroom_server.upper_layer import UpperLayer
+
+_log = logging.getLogger(__name__)
+
+_COMMAND_SET_LIMIT = 1 << 16
+_IDENTIFIER_LIMIT = 4 << 20
+_IN_MEMORY = 16 << 20
+_WAITING_MESSAGES = 16
+_UID_LENGTH = 64
+# PS3.8 E.2: the bits of a message control header
+_IS_COMMAND = 0x01
+_IS_LAST = 0x02
+_C_STORE_RSP = 0x8001
+
+
+class ReceivedDataSet(BytesIO):
+    """A data set that is being received; a large one goes to a temporary file, not into memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._file: IO[bytes] | None = None
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def write(self, fragment: bytes | memoryview) -> int:  # type: ignore[override]  # what is received has no other type
+        if self._file is None and self._size + len(fragment) > _IN_MEMORY:
+            self._file = tempfile.TemporaryFile(prefix="fileroom-")  # noqa: SIM115  # as long as the data set lives
+            weakref.finalize(self, self._file.close)
+            self._file.write(super().getbuffer())
+            super().seek(0)
+            super().truncate()
+        self._size += len(fragment)
+        return super().write(fragment) if self._file is None else self._file.write(fragment)
+
+    def getbuffer(self) -> memoryview:
+        """The data set without a copy of it."""
+        if self._file is None:
+            return super().getbuffer()
+        self._file.flush()
+        return memoryview(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+class BoundedReceiver(DIMSEServiceProvider):
+    """Puts fragments together to messages, as pynetdicom does, within bounds; a peer that leaves them is aborted."""
+
+    def __init__(self, association: Any) -> None:
+        super().__init__(association)
+        self._command = bytearray()
+        self._context_id = 0
+        self._store: C_STORE | None = None
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a message has begun and has not ended."""
+        return bool(self._command) or self._store is not None or self.message is not None
+
+    def get_msg(self, block: bool = False) -> tuple[Any, Any]:
+        if block:
+            cast("UpperLayer", self.dul).work(self.msg_queue.qsize, self.dimse_timeout)
+        return super().get_msg(block=False)
+
+    def receive_fragment(self, context_id: int, control_header: int, fragment: memoryview) -> None:
+        """One presentation data value."""
+        try:
+            if control_header & _IS_COMMAND:
+                self._receive_command(context_id, control_header, fragment)
+            elif self._store is not None:
+                self._receive_data_set(control_header, fragment)
+            else:
+                self._receive(_p_data(context_id, control_header, fragment))
+        except Exception as error:  # noqa: BLE001  # whatever a peer sends must not end the thread that reads from it
+            self._give_up(error)
+
+    def receive_primitive(self, primitive: P_DATA) -> None:
+        try:
+            self._receive(primitive)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        _log.warning(
+            "association with %s aborted: it sent an unusable message (%s)",
+            self.assoc.remote["address"],
+            error if isinstance(error, _Unbounded) else type(error).__name__,
+        )
+        self.message = self._store = None
+        self._command.clear()
+        self.dul.event_queue.put("Evt19")
+
+    def _receive_command(self, context_id: int, control_header: int, fragment: memoryview) -> None:
+        self._command += fragment
+        if len(self._command) > _COMMAND_SET_LIMIT:
+            raise _Unbounded("the command set is too long")
+        if not control_header & _IS_LAST:
+            return
+        command = bytes(self._command)
+        self._command.clear()
+        if self.message is None and self._store is None:
+            elements = command_set.decode_command_set(command)
+            field = command_set.number(elements, command_set.COMMAND_FIELD)
+            if field == command_set.C_STORE_RQ:
+                self._begin_store(context_id, elements)
+                return
+            if field == _C_STORE_RSP:
+                self._deliver(context_id, _store_response(elements))
+                return
+        self._receive(_p_data(context_id, control_header, memoryview(command)))
+
+    def _begin_store(self, context_id: int, elements: dict[int, bytes]) -> None:
+        request = _store_request(elements)
+        self._context_id = context_id
+        if command_set.number(elements, command_set.DATA_SET_TYPE) == command_set.NO_DATA_SET:
+            self._deliver(context_id, request)
+            return
+        request.DataSet = ReceivedDataSet()
+        self._store = request
+
+    def _receive_data_set(self, control_header: int, fragment: memoryview) -> None:
+        request = cast("C_STORE", self._store)
+        cast("ReceivedDataSet", request.DataSet).write(fragment)
+        if control_header & _IS_LAST:
+            self._store = None
+            self._deliver(self._context_id, request)
+
+    def _receive(self, primitive: P_DATA) -> None:
+        if self.message is None:
+            self.message = DIMSEMessage()
+            self.message.data_set = ReceivedDataSet()
+        message = self.message
+        if not message.decode_msg(primitive, self.assoc):
+            _check_size(message)
+            return
+        _check_size(message)
+        self.message = None
+        evt.trigger(self.assoc, evt.EVT_DIMSE_RECV, {"message": message})
+        _drop_unusable_uids(message)
+        request = message.message_to_primitive()
+        if isinstance(request, C_CANCEL):
+            if request.MessageIDBeingRespondedTo is not None and len(self.cancel_req) < _WAITING_MESSAGES:
+                self.cancel_req[request.MessageIDBeingRespondedTo] = request
+            return
+        self._deliver(cast("int", message.context_id), request)
+
+    def _deliver(self, context_id: int, message: Any) -> None:
+        # PS3.7 D.3.3.3: one operation at a time, since no asynchronous operations window is negotiated
+        if self.msg_queue.qsize() >= _WAITING_MESSAGES:
+            raise _Unbounded("too many requests at a time")
+        self.msg_queue.put((context_id, message))
+
+
+class _Unbounded(Exception):
+    """A message that leaves its bounds."""
+
+
+def _p_data(context_id: int, control_header: int, fragment: memoryview) -> P_DATA:
+    primitive = P_DATA()
+    primitive.presentation_data_value_list.append((context_id, bytes((control_header,)) + fragment))
+    return primitive
+
+
+def _store_request(elements: dict[int, bytes]) -> C_STORE:
+    """PS3.7 9.3.1.1; what is missing or cannot be a value stays None, and is answered."""
+    request = C_STORE()
+    request.MessageID = command_set.number(elements, command_set.MESSAGE_ID)
+    request.Priority = command_set.number(elements, 0x0700) or 0
+    request.AffectedSOPClassUID = _uid(elements, 0x0002)
+    request.AffectedSOPInstanceUID = _uid(elements, 0x1000)
+    return request
+
+
+def _store_response(elements: dict[int, bytes]) -> C_STORE:
+    """PS3.7 9.3.1.2"""
+    response = C_STORE()
+    response.MessageIDBeingRespondedTo = command_set.number(elements, 0x0120)
+    response.Status = command_set.number(elements, 0x0900)
+    return response
+
+
+def _uid(elements: dict[int, bytes], tag: int) -> UID | None:
+    text = command_set.text(elements, tag)
+    return UID(text) if text is not None and len(text) <= _UID_LENGTH else None
+
+
+def _check_size(message: DIMSEMessage) -> None:
+    if message.encoded_command_set.tell() > _COMMAND_SET_LIMIT:
+        raise _Unbounded("the command set is too long")
+    data_set = message.data_set
+    # only an object may be large; before the command set is complete, nobody knows what is coming
+    if isinstance(data_set, ReceivedDataSet) and data_set.size > _IDENTIFIER_LIMIT and type(message) is not C_STORE_RQ:
+        raise _Unbounded("the identifier is too long")
+
+
+def _drop_unusable_uids(message: DIMSEMessage) -> None:
+    """Takes out UIDs that pynetdicom would raise for, so that the request is answered with what it lacks."""
+    for keyword in ("AffectedSOPInstanceUID", "AffectedSOPClassUID"):
+        if keyword in message.command_set and len(str(message.command_set[keyword].value or "")) > _UID_LENGTH:
+            del message.command_set[keyword]

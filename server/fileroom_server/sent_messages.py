@@ -1,0 +1,105 @@
+"""DIMSE messages on their way to the peer: encoded here, sent as fast as the peer takes them (PS3.8 E.2)."""
+
+import select
+import time
+from collections.abc import Generator, Iterable
+from contextlib import closing
+
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE, P_DATA
+
+from fileroom_server.upper_layer import UpperLayer
+
+Fragment = bytes | memoryview
+
+_LONGEST_FRAGMENT = 1 << 18
+_COMMAND = b"\x01"
+_LAST_COMMAND = b"\x03"
+_DATA_SET = b"\x00"
+_LAST_DATA_SET = b"\x02"
+_PAUSE = 0.0005
+
+
+def is_over(association: Association) -> bool:
+    """Whether an association has been aborted, released or lost; leaves that for pynetdicom to act upon.
+
+    Takes in what the peer has sent meanwhile, a C-CANCEL say.
+    """
+    if not association.is_established or not association.dul.is_alive():
+        return True
+    return isinstance(association.dul.peek_next_pdu(), A_ABORT | A_P_ABORT | A_RELEASE)
+
+
+def fragment_length(association: Association) -> int:
+    """The most bytes of a data set that fit in one P-DATA-TF PDU to this peer."""
+    # PS3.8 D.1: the maximum is that of the list of presentation data values, of which each has a head of 6 bytes
+    maximum: int = association.dimse.maximum_pdu_size
+    return min(maximum - 6, _LONGEST_FRAGMENT) if maximum else _LONGEST_FRAGMENT
+
+
+def send_message(
+    association: Association, context_id: int, command: bytes, data_set: Generator[Fragment, None, None] | None = None
+) -> None:
+    """Sends a command set and the fragments of a data set, each within `fragment_length`.
+
+    The data set goes out while it is made. Its first fragment is made before anything is sent, so that one that cannot
+    be made leaves the association as it was. Raises ConnectionError.
+    """
+    if data_set is None:
+        _send_all(association, context_id, [(_LAST_COMMAND, command)])
+        return
+    with closing(data_set):
+        first = next(data_set, b"")
+        _send_all(association, context_id, _with_headers(command, first, data_set))
+
+
+def fragments_of(encoded: bytes, length: int) -> Generator[Fragment, None, None]:
+    view = memoryview(encoded)
+    for start in range(0, len(view), length):
+        yield view[start : start + length]
+
+
+def _with_headers(
+    command: bytes, held: Fragment, rest: Iterable[Fragment]
+) -> Generator[tuple[bytes, Fragment], None, None]:
+    yield _LAST_COMMAND, command
+    for fragment in rest:
+        yield _DATA_SET, held
+        held = fragment
+    yield _LAST_DATA_SET, held
+
+
+def _send_all(association: Association, context_id: int, fragments: Iterable[tuple[bytes, Fragment]]) -> None:
+    provider = association.dul
+    if isinstance(provider, UpperLayer):
+        for header, fragment in fragments:
+            if not provider.send_data(context_id, header[0], fragment):
+                raise ConnectionError("the association ended")
+        return
+    for header, fragment in fragments:
+        # somebody else's application entity: pynetdicom's provider reads only when it has nothing to send
+        _wait_until_sent(association)
+        data = P_DATA()
+        data.presentation_data_value_list.append((context_id, header + bytes(fragment)))
+        provider.send_pdu(data)
+
+
+def _wait_until_sent(association: Association) -> None:
+    """Returns when all that was queued is sent and all that the peer had sent by then is read."""
+    while not is_over(association):
+        if not association.dul.to_provider_queue.queue and not _readable(association):
+            return
+        time.sleep(_PAUSE)
+    raise ConnectionError("the association ended")
+
+
+def _readable(association: Association) -> bool:
+    connection = association.dul.socket
+    if connection is None or connection.socket is None:
+        return False
+    try:
+        poll = select.poll()
+        poll.register(connection.socket, select.POLLIN)
+        return bool(poll.poll(0))
+    except (OSError, ValueError):
+        return False
