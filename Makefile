@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-large fuzz screenshots lint format docs lock clean
+.PHONY: help serve test test-large fuzz screenshots bench bench-scale lint format docs lock clean
 
 help: ## show this list
 	@echo "fileroom: what there is to do"
@@ -34,6 +34,12 @@ test-large: $(VENV)/test.stamp ## store bodies of 4 GiB in a real server: some m
 
 screenshots: $(VENV)/test.stamp ## take the pictures of docs/images anew; look at them before they are committed
 	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/pytest tests/e2e/browser -k "preview or studies or length"
+
+bench: $(VENV)/test.stamp ## measure fileroom beside its peers, half an hour; see benchmarks/README.md
+	$(BIN)/python -m benchmarks.bench $(ARGS)
+
+bench-scale: $(VENV)/test.stamp ## measure queries and ingest in indexes of a thousand to a million studies
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 lint: $(VENV)/test.stamp ## style, format, types and import contracts, without the tests
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Measurements: fileroom beside its peers, and in indexes of different sizes."""
