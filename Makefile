@@ -24,7 +24,8 @@ serve: $(VENV)/runtime.stamp ## install what is needed and start the server; mor
 test: $(VENV)/test.stamp ## install what the tests need (Debian packages too), then check everything
 	@tests/install-debian-packages $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+	@# the tests of a module share their servers, so they stay in one process
+	$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
 fuzz: $(VENV)/test.stamp ## let schemathesis make thousands of requests of the OpenAPI document, right ones and wrong ones
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/pytest -n 2 --timeout=0 tests/dicomweb/test_openapi.py $(ARGS)

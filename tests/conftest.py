@@ -10,20 +10,6 @@ from tests import databases as databases_module
 from tests.databases import DATABASES, Databases
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a fixture of their module run in one process (pytest-xdist): it is made once."""
-    for item in items:
-        if not isinstance(item, pytest.Function) or item.get_closest_marker("xdist_group") is not None:
-            continue
-        definitions = item._fixtureinfo.name2fixturedefs
-        shared = sorted(name for name, found in definitions.items() if found[-1].scope == "module")
-        if shared:
-            parameters = item.callspec.indices if hasattr(item, "callspec") else {}
-            chosen = "-".join(f"{name}{parameters[name]}" for name in shared if name in parameters)
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{chosen}"))
-
-
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
     """Fresh databases of any kind: `with databases.fresh("mariadb", tmp_path) as url`. One server a test process."""

@@ -13,8 +13,6 @@ from tests.e2e.browser.test_studies import only_canvas, study_instance_uid, wait
 from tests.e2e.browser.watched_page import WatchedPage
 from tests.served import Served
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 PREFIX = "/sites/pacs"
 PASSED_ON = ("Accept", "Accept-Encoding", "If-None-Match", "Range", "User-Agent")
 PASSED_BACK = (

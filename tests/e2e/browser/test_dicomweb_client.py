@@ -15,8 +15,6 @@ from tests.e2e.browser.watched_page import WatchedPage
 from tests.made import made, part10, uid
 from tests.served import Served
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 PAGE = "<!doctype html><title>dicomweb-client</title><script src='dicomweb-client.js'></script>"
 
 

@@ -1,14 +1,11 @@
 """A measurement drawn in the viewer and saved as a structured report."""
 
-import pytest
 import requests
 
 from tests.e2e.browser.conftest import MEASURED_STUDY
 from tests.e2e.browser.test_studies import only_canvas, wait_for_image
 from tests.e2e.browser.watched_page import WatchedPage
 from tests.served import Served
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 TITLE = "Length by a browser"
 

@@ -5,7 +5,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import pytest
 import requests
 from PIL import Image
 from playwright.sync_api import Locator, expect
@@ -15,8 +14,6 @@ from tests.corpus import corpus_studies
 from tests.e2e.browser.conftest import SLIDE_STUDY
 from tests.e2e.browser.watched_page import WatchedPage, canvas_pixels, coloured, coverage, grey_levels, shows_an_image
 from tests.served import Served
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 
 def study_instance_uid(corpus: Path, name: str) -> str:

@@ -8,8 +8,6 @@ from playwright.sync_api import Page, expect
 from tests.e2e.browser.conftest import SMALL_STUDIES
 from tests.e2e.browser.watched_page import WatchedPage
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 STUDIES = SMALL_STUDIES + 9  # seven of the corpus, one to be measured, a slide
 
 
