@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from ..errors import InstanceNotFound
 from .arrival import Arrival, Provenance
-from .entities import inserted_pk
+from .prepared import insert_row
 from .rejection import RETENTION_EXPIRED
 from .tables import Tables
 
@@ -108,7 +108,7 @@ def begin(
         "purge_at": retention.purge_at(reason, rejection.get("code"), now),
         "purging": reason is DeletionReason.SUPERFLUOUS,
     }
-    return inserted_pk(connection, tables.deletion, {**values, **scope, **rejection})
+    return insert_row(connection, tables, tables.deletion, {**values, **scope, **rejection})
 
 
 def keep_objects(connection: Connection, tables: Tables, source: Select[Any]) -> None:
@@ -304,7 +304,8 @@ def _first_since(connection: Connection, tables: Tables, moment: dt.datetime) ->
     """Where the change feed gets to a moment, found by halving: only its sequence is indexed."""
     change = tables.change
     low, high = connection.execute(
-        select(func.coalesce(func.min(change.c.sequence), 0), func.coalesce(func.max(change.c.sequence), 0))
+        # where nothing has changed since, it is behind the last change
+        select(func.coalesce(func.min(change.c.sequence), 0), func.coalesce(func.max(change.c.sequence) + 1, 0))
     ).one()
     while low < high:
         middle = (low + high) // 2

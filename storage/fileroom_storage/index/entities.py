@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Table, select
 
 from ..attributes import Level
 from .arrival import EntityRow
+from .prepared import insert_row, insert_rows, rows_by_keys, update_row
 from .rows import dump_residue, load_residue
 from .tables import Tables
 
@@ -25,9 +26,15 @@ class Entity:
         self.residue = load_residue(row["residue"])
         self.changes: dict[str, Any] = {}
         self.additions: list[EntityRow] = []
+        self.taken: EntityRow | None = None  # what all is taken over of; the same row again adds nothing
 
     def fill(self, tables: Tables, row: EntityRow) -> None:
         """Takes over what is not known yet; what is known stays: a missing value never overwrites one."""
+        if row is not self.taken:
+            self._fill(tables, row)
+            self.taken = row
+
+    def _fill(self, tables: Tables, row: EntityRow) -> None:
         unknown = [
             attribute
             for attribute in tables.registry.in_header(self.level)
@@ -75,37 +82,40 @@ class Entity:
 
 def lock(connection: Connection, tables: Tables, level: Level, pks: Iterable[int]) -> dict[int, Entity]:
     """The entities with these keys, locked in the one order that every writer keeps."""
-    wanted = sorted(set(pks))
-    if not wanted:
-        return {}
     table = tables.entity(level)
-    statement = select(table).where(table.c.pk.in_(wanted)).order_by(table.c.pk).with_for_update()
-    return {row["pk"]: Entity(level, dict(row)) for row in connection.execute(statement).mappings()}
+    names = tuple(column.name for column in table.columns)
+    rows = rows_by_keys(
+        connection,
+        tables,
+        f"lock {level}",
+        table.c.pk,
+        sorted(set(pks)),
+        lambda chosen: select(table).where(chosen).order_by(table.c.pk).with_for_update(),
+    )
+    entities = [Entity(level, dict(zip(names, row, strict=True))) for row in rows]
+    return {entity.pk: entity for entity in entities}
 
 
 def create(connection: Connection, tables: Tables, level: Level, row: EntityRow, values: Mapping[str, Any]) -> Entity:
     """Inserts an entity; a concurrent insert of the same raises IntegrityError, and the batch is tried again."""
     table = tables.entity(level)
     columns = {**row.columns, "residue": dump_residue(row.residue), **values}
-    pk = inserted_pk(connection, table, columns)
-    entity = Entity(level, _complete(table, columns, pk))
+    entity = Entity(level, _complete(table, columns, insert_row(connection, tables, table, columns)))
     entity.additions.append(row)
+    entity.taken = row
     return entity
-
-
-def inserted_pk(connection: Connection, table: Table, values: Mapping[str, Any]) -> int:
-    key: Any = connection.execute(insert(table), values).inserted_primary_key
-    return int(key[0])
 
 
 def save(connection: Connection, tables: Tables, entities: Iterable[Entity], now: Any) -> None:
     """Writes what changed, and the searchable rows that came with it."""
     for entity in entities:
-        table = tables.entity(entity.level)
         if entity.changes:
-            connection.execute(update(table).where(table.c.pk == entity.pk), {**entity.changes, "updated_at": now})
+            entity.set("updated_at", now)
+            update_row(connection, tables, tables.entity(entity.level), entity.pk, entity.changes)
+            entity.changes = {}
         for row in entity.additions:
             insert_searchable(connection, tables, entity.level, entity.pk, row)
+        entity.additions = []
 
 
 def insert_searchable(connection: Connection, tables: Tables, level: Level, pk: int, row: EntityRow) -> None:
@@ -113,16 +123,20 @@ def insert_searchable(connection: Connection, tables: Tables, level: Level, pk: 
     of_level = tables.by_level[level]
     owner = f"{level.entity}_pk"
     if of_level.names is not None and row.names:
-        connection.execute(
-            insert(of_level.names),
+        insert_rows(
+            connection,
+            tables,
+            of_level.names,
             [
                 {owner: pk, "tag": tag, "ordinal": ordinal, "folded": folded}
                 for ordinal, (tag, folded) in enumerate(row.names)
             ],
         )
     if of_level.words is not None and row.words:
-        connection.execute(
-            insert(of_level.words),
+        insert_rows(
+            connection,
+            tables,
+            of_level.words,
             [
                 {owner: pk, "tag": tag, "ordinal": ordinal, "word": word, "phonetic": sound}
                 for ordinal, (tag, word, sound) in enumerate(row.words)
@@ -130,8 +144,10 @@ def insert_searchable(connection: Connection, tables: Tables, level: Level, pk: 
         )
     for keyword, items in row.items.items():
         if items:
-            connection.execute(
-                insert(of_level.sequences[keyword]),
+            insert_rows(
+                connection,
+                tables,
+                of_level.sequences[keyword],
                 [{owner: pk, "item": number, **item} for number, item in enumerate(items, 1)],
             )
 

@@ -6,18 +6,20 @@ conflict says so. Rows are locked from the patient down, each level by ascending
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import Column, Connection, select, tuple_
 
 from ..attributes import Level
 from .arrival import Arrival
 from .conflicts import ConflictType, NewConflict, content_differences, demographic_differences, record
 from .deletions import rejected_digests
 from .engine import insert_or_ignore
-from .entities import Entity, IndexChanged, create, insert_searchable, lock, save
+from .entities import Entity, IndexChanged, create, insert_searchable, save
+from .known_hierarchy import KnownHierarchy
+from .prepared import insert_rows, rows_by_keys
 from .removal import RemovedInstance
 from .rows import dump_residue
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
@@ -40,27 +42,41 @@ class Outcome:
 PatientKey = tuple[int, str, str]  # issuer pk, Patient ID, UID of the study of a patient without one
 
 
-def ingest(connection: Connection, tables: Tables, arrivals: Sequence[Arrival], now: dt.datetime) -> list[Outcome]:
-    """Takes in arrivals of different SOP Instances.
+def ingest(
+    connection: Connection,
+    tables: Tables,
+    arrivals: Sequence[Arrival],
+    now: dt.datetime,
+    known: KnownHierarchy | None = None,
+) -> list[Outcome]:
+    """Takes in arrivals of different SOP Instances. `known` is what the caller has seen of the hierarchy before.
 
     Raises IndexChanged, or a retryable database error, when the batch should be tried again.
     """
-    return _Batch(connection, tables, arrivals, now).run()
+    return _Batch(connection, tables, arrivals, now, known or KnownHierarchy()).run()
 
 
 class _Batch:
-    def __init__(self, connection: Connection, tables: Tables, arrivals: Sequence[Arrival], now: dt.datetime) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        tables: Tables,
+        arrivals: Sequence[Arrival],
+        now: dt.datetime,
+        known: KnownHierarchy,
+    ) -> None:
         self.connection = connection
         self.tables = tables
         self.arrivals = arrivals
         self.now = now
+        self.known = known
         self.outcomes = [Outcome() for _ in arrivals]
         self.conflicts: list[tuple[Outcome, NewConflict]] = []
-        self.issuers: dict[str, int] = {}
         self.patients: dict[int, Entity] = {}
         self.patients_by_key: dict[PatientKey, Entity] = {}
         self.studies: dict[str, Entity] = {}
         self.series: dict[str, Entity] = {}
+        self._studies_by_pk: dict[int, Entity] = {}
 
     def run(self) -> list[Outcome]:
         fresh = self._without_known_instances()
@@ -71,6 +87,7 @@ class _Batch:
             self._insert_instances(fresh)
             for entities in (self.patients.values(), self.studies.values(), self.series.values()):
                 save(self.connection, self.tables, entities, self.now)
+            self.known.keep(self.patients, self._studies_by_pk, self.series)
         self._record_conflicts()
         return self.outcomes
 
@@ -95,11 +112,22 @@ class _Batch:
 
     def _known_instances(self, uids: set[str]) -> dict[str, Mapping[str, Any]]:
         instance, series, study = self.tables.instance, self.tables.series, self.tables.study
+        present = rows_by_keys(
+            self.connection,
+            self.tables,
+            "known instances",
+            instance.c.sop_instance_uid,
+            uids,
+            lambda chosen: select(instance.c.sop_instance_uid).where(chosen),
+        )
+        found = [uid for (uid,) in present]
+        if not found:
+            return {}
         statement = (
             select(instance, series.c.series_instance_uid, study.c.study_instance_uid)
             .join(series, instance.c.series_pk == series.c.pk)
             .join(study, series.c.study_pk == study.c.pk)
-            .where(instance.c.sop_instance_uid.in_(uids))
+            .where(instance.c.sop_instance_uid.in_(found))
         )
         return {row["sop_instance_uid"]: dict(row) for row in self.connection.execute(statement).mappings()}
 
@@ -135,40 +163,69 @@ class _Batch:
     # -- the hierarchy, locked from the top ----------------------------------------------------------------
 
     def _lock_hierarchy(self, arrivals: Sequence[Arrival]) -> None:
-        series, study, patient = self.tables.series, self.tables.study, self.tables.patient
-        series_rows = self.connection.execute(
-            select(series.c.pk, series.c.series_instance_uid, series.c.study_pk).where(
-                series.c.series_instance_uid.in_({arrival.series_instance_uid for arrival in arrivals})
-            )
-        ).all()
-        study_rows = self.connection.execute(
-            select(study.c.pk, study.c.study_instance_uid, study.c.patient_pk).where(
-                study.c.study_instance_uid.in_({arrival.study_instance_uid for arrival in arrivals})
-                | study.c.pk.in_({row.study_pk for row in series_rows})
-            )
-        ).all()
-        known_studies = {row.study_instance_uid for row in study_rows}
         self.issuers = self._issuers({arrival.issuer_of_patient_id or DEFAULT_ISSUER for arrival in arrivals})
-        keys = {self._patient_key(arrival) for arrival in arrivals if arrival.study_instance_uid not in known_studies}
-        patient_pks = {row.patient_pk for row in study_rows}
-        if keys:
-            columns = tuple_(patient.c.issuer_pk, patient.c.patient_id, patient.c.unidentified_study_uid)
-            patient_pks |= set(self.connection.execute(select(patient.c.pk).where(columns.in_(keys))).scalars())
-        self.patients = lock(self.connection, self.tables, Level.PATIENT, patient_pks)
+        series_pks, study_pks, patient_pks = self.known.parents({arrival.series_instance_uid for arrival in arrivals})
+        unknown = [arrival for arrival in arrivals if arrival.series_instance_uid not in self.known.series]
+        if unknown:
+            self._look_up(unknown, series_pks, study_pks, patient_pks)
+        self.patients = self._locked(Level.PATIENT, patient_pks)
         for entity in self.patients.values():
             values = entity.values
             self.patients_by_key[values["issuer_pk"], values["patient_id"], values["unidentified_study_uid"]] = entity
-        studies = lock(self.connection, self.tables, Level.STUDY, {row.pk for row in study_rows})
+        studies = self._locked(Level.STUDY, study_pks)
         self.studies = {entity.values["study_instance_uid"]: entity for entity in studies.values()}
-        locked = lock(self.connection, self.tables, Level.SERIES, {row.pk for row in series_rows})
+        locked = self._locked(Level.SERIES, series_pks)
         self.series = {entity.values["series_instance_uid"]: entity for entity in locked.values()}
-        self._studies_by_pk = dict(studies)
-        complete = len(studies) == len(study_rows) and len(locked) == len(series_rows)
+        self._studies_by_pk = studies
+        complete = len(studies) == len(study_pks) and len(locked) == len(series_pks)
         moved = any(entity.values["patient_pk"] not in self.patients for entity in studies.values())
         if moved or not complete or any(entity.values["study_pk"] not in studies for entity in locked.values()):
             raise IndexChanged
 
+    def _look_up(
+        self, arrivals: Sequence[Arrival], series_pks: set[int], study_pks: set[int], patient_pks: set[int]
+    ) -> None:
+        """Adds the keys of the entities that the arrivals name and that are in the index."""
+        series, study, patient = self.tables.series, self.tables.study, self.tables.patient
+        series_rows = rows_by_keys(
+            self.connection,
+            self.tables,
+            "series by UID",
+            series.c.series_instance_uid,
+            {arrival.series_instance_uid for arrival in arrivals},
+            lambda chosen: select(series.c.pk, series.c.study_pk).where(chosen),
+        )
+        parents: set[int] = set()
+        for pk, study_pk in series_rows:
+            series_pks.add(pk)
+            parents.add(study_pk)
+        columns = (study.c.pk, study.c.study_instance_uid, study.c.patient_pk)
+        uids = {arrival.study_instance_uid for arrival in arrivals}
+        study_rows = [
+            *self._keyed("studies by UID", columns, study.c.study_instance_uid, uids),
+            *self._keyed("studies by key", columns, study.c.pk, parents),
+        ]
+        known_studies = {uid for _, uid, _ in study_rows}
+        study_pks |= {pk for pk, _, _ in study_rows}
+        patient_pks |= {patient_pk for _, _, patient_pk in study_rows}
+        keys = {self._patient_key(arrival) for arrival in arrivals if arrival.study_instance_uid not in known_studies}
+        if keys:
+            chosen = tuple_(patient.c.issuer_pk, patient.c.patient_id, patient.c.unidentified_study_uid).in_(keys)
+            patient_pks |= set(self.connection.execute(select(patient.c.pk).where(chosen)).scalars())
+
+    def _keyed(
+        self, name: str, columns: tuple[Column[Any], ...], column: Column[Any], keys: set[Any]
+    ) -> Iterator[tuple[Any, ...]]:
+        return rows_by_keys(
+            self.connection, self.tables, name, column, keys, lambda chosen: select(*columns).where(chosen)
+        )
+
+    def _locked(self, level: Level, pks: set[int]) -> dict[int, Entity]:
+        return self.known.locked(self.connection, self.tables, level, pks)
+
     def _issuers(self, names: set[str]) -> dict[str, int]:
+        if names <= self.known.issuers.keys():
+            return self.known.issuers
         table = self.tables.issuer
         statement = select(table.c.issuer_of_patient_id, table.c.pk).where(table.c.issuer_of_patient_id.in_(names))
         found = {row.issuer_of_patient_id: row.pk for row in self.connection.execute(statement)}
@@ -179,6 +236,8 @@ class _Batch:
                 [{"issuer_of_patient_id": name} for name in missing],
             )
             found = {row.issuer_of_patient_id: row.pk for row in self.connection.execute(statement)}
+        else:
+            self.known.issuers.update(found)  # what is committed stays: nobody deletes issuers
         return found
 
     def _patient_key(self, arrival: Arrival) -> PatientKey:
@@ -283,6 +342,8 @@ class _Batch:
         self._add_conflict(outcome, ConflictType.STUDY_PATIENT, arrival, differences, subject)
 
     def _meet_patient(self, arrival: Arrival, outcome: Outcome, patient: Entity) -> None:
+        if arrival.rows[Level.PATIENT] is patient.taken:
+            return
         differences = demographic_differences(self.tables, patient.values, arrival)
         if differences:
             self._add_conflict(outcome, ConflictType.DEMOGRAPHICS, arrival, differences, str(patient.pk))
@@ -315,9 +376,11 @@ class _Batch:
             row = self._instance_row(arrival)
             by_columns[tuple(row)].append(row)
         for rows in by_columns.values():
-            self.connection.execute(insert(self.tables.instance), rows)
-        self.connection.execute(
-            insert(self.tables.change),
+            insert_rows(self.connection, self.tables, self.tables.instance, rows)
+        insert_rows(
+            self.connection,
+            self.tables,
+            self.tables.change,
             [
                 {
                     "at": self.now,

@@ -14,8 +14,9 @@ from ..errors import InstanceNotFound, InvalidQuery
 from .arrival import Arrival
 from .conflicts import ConflictState, ConflictType
 from .deletions import DeletionReason, Retention, begin, conflict_copies, keep_objects, settle
-from .entities import Entity, IndexChanged, create, insert_searchable, inserted_pk, lock, save
+from .entities import Entity, IndexChanged, create, insert_searchable, lock, save
 from .ingest import ingest
+from .prepared import insert_row
 from .removal import delete_entity, recount_sets, remove_instances, under
 from .rows import dump_residue
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
@@ -276,7 +277,7 @@ def _patient_pk(connection: Connection, tables: Tables, arrival: Arrival, now: d
     statement = select(issuer.c.pk).where(issuer.c.issuer_of_patient_id == name)
     issuer_pk = connection.execute(statement).scalar_one_or_none()
     if issuer_pk is None:
-        issuer_pk = inserted_pk(connection, issuer, {"issuer_of_patient_id": name})
+        issuer_pk = insert_row(connection, tables, issuer, {"issuer_of_patient_id": name})
     key = {
         "issuer_pk": issuer_pk,
         "patient_id": arrival.patient_id or NO_PATIENT_ID,

@@ -3,7 +3,7 @@
 Every table has a surrogate key `pk`; `<entity>_pk` points at a parent, so that `patient_id` can mean Patient ID.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,7 @@ class Tables:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
+        self.prepared: dict[Hashable, Any] = {}  # statements of the hot path, by database and purpose
         self.metadata = MetaData(naming_convention=_NAMING)
         self.issuer = self._issuer()
         self.by_level = {level: self._entity(level) for level in Level}

@@ -1,14 +1,11 @@
-"""The group commit: one thread a process takes whatever arrivals have queued into the index as one transaction."""
+"""The group commit: one thread at a time takes whatever arrivals have queued into the index as one transaction."""
 
 import logging
-import queue
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -21,6 +18,7 @@ from .deletions import DeletionReason, Retention, begin, settle
 from .engine import is_retryable, is_unavailable, write_transaction
 from .entities import IndexChanged
 from .ingest import Outcome, ingest
+from .known_hierarchy import KnownHierarchy
 from .removal import reject_instances, remove_instances
 from .tables import Tables
 
@@ -38,28 +36,58 @@ def utc_now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
-@dataclass(slots=True)
 class _Submission:
-    arrival: Arrival
-    adopted: bool
-    future: "Future[Outcome]" = field(default_factory=Future)
-    may_have_committed: bool = False
+    """An arrival whose sender waits for its outcome."""
+
+    __slots__ = ("_error", "_outcome", "_pending", "adopted", "arrival", "may_have_committed")
+
+    def __init__(self, arrival: Arrival, *, adopted: bool) -> None:
+        self.arrival = arrival
+        self.adopted = adopted
+        self.may_have_committed = False
+        self._outcome: Outcome | None = None
+        self._error: BaseException | None = None
+        self._pending = threading.Lock()  # held until there is an outcome
+        self._pending.acquire()
+
+    @property
+    def is_done(self) -> bool:
+        return self._outcome is not None or self._error is not None
+
+    def settle(self, outcome: Outcome | None, error: BaseException | None = None) -> None:
+        self._outcome, self._error = outcome, error
+        self._pending.release()
+
+    def result(self, seconds: float) -> Outcome:
+        if not self.is_done and not self._pending.acquire(timeout=seconds) and not self.is_done:
+            raise StorageUnavailable("the index takes too long; send the object again later")
+        if self._outcome is None:
+            raise self._error or StorageUnavailable("the index gave no answer; send the object again later")
+        return self._outcome
 
 
 class IndexWriter:
-    """Takes arrivals of many threads; each waits until its own is durable."""
+    """Takes arrivals of many threads; each waits until its own is durable.
+
+    Where the database is a file, whoever finds nobody writing commits all that has queued, and no thread has to be
+    woken for it. A server that hangs must not take its senders with it: there, a thread of its own writes.
+    """
 
     def __init__(self, engine: Engine, tables: Tables, objects: ObjectStore, retention: Retention) -> None:
         self._engine = engine
         self._tables = tables
         self._objects = objects
         self._retention = retention
-        self._queue: queue.SimpleQueue[_Submission | None] = queue.SimpleQueue()
-        self._deferred: list[_Submission] = []
+        self._known = KnownHierarchy()
+        self._queue: deque[_Submission] = deque()
         self._closed = threading.Event()
         self._submitting = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="index-writer", daemon=True)
-        self._thread.start()
+        self._writing = threading.Lock()
+        self._queued = threading.Semaphore(0)
+        self._thread: threading.Thread | None = None
+        if engine.dialect.name != "sqlite":
+            self._thread = threading.Thread(target=self._run, name="index-writer", daemon=True)
+            self._thread.start()
 
     def submit(self, arrival: Arrival, *, adopted: bool = False) -> Outcome:
         """Returns once the arrival is committed. Its object has been published and fsynced before.
@@ -67,61 +95,70 @@ class IndexWriter:
         The object is deleted where nothing refers to it in the end, but never one that is `adopted`: nobody would send
         it again. Raises StorageUnavailable when the index could not take it in time.
         """
-        submission = _Submission(arrival, adopted)
+        submission = _Submission(arrival, adopted=adopted)
         with self._submitting:  # nothing queues behind the last one
             if self._closed.is_set():
                 raise StorageUnavailable("the server is stopping; send the object again later")
-            self._queue.put(submission)
-        try:
-            return submission.future.result(_ANSWER_SECONDS)
-        except FutureTimeout:
-            raise StorageUnavailable("the index takes too long; send the object again later") from None
+            self._queue.append(submission)
+        if self._thread is not None:
+            self._queued.release()
+        elif self._writing.acquire(timeout=_ANSWER_SECONDS):
+            try:
+                while not submission.is_done:
+                    self._write_batch()
+            finally:
+                self._writing.release()
+        return submission.result(_ANSWER_SECONDS if self._thread is not None else 0)
 
     def close(self) -> None:
         """Commits what has queued, then ends the thread; one that is stuck is left behind, as its senders have been."""
         with self._submitting:
-            if not self._closed.is_set():
-                self._closed.set()
-                self._queue.put(None)
-        self._thread.join(_ANSWER_SECONDS)
-        if self._thread.is_alive():
+            first = not self._closed.is_set()
+            self._closed.set()
+        if self._thread is not None:
+            if first:
+                self._queued.release()
+            self._thread.join(_ANSWER_SECONDS)
+            stuck = self._thread.is_alive()
+        else:
+            stuck = not self._writing.acquire(timeout=_ANSWER_SECONDS)
+            if not stuck:
+                while self._queue:
+                    self._write_batch()
+                self._writing.release()
+        if stuck:
             _log.error("the index does not answer; objects that were not acknowledged are left for the next start")
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            try:
-                self._commit(batch)
-            except BaseException as error:  # noqa: BLE001  # the thread must outlive any surprise; every waiting sender is told
-                _log.exception("the index writer failed on a batch of %d", len(batch))
-                for submission in batch:
-                    if not submission.future.done():
-                        submission.future.set_exception(error)
+        while True:
+            self._queued.acquire()
+            while self._queue:
+                self._write_batch()
+            if self._closed.is_set():
+                return
+
+    def _write_batch(self) -> None:
+        """Commits what has queued; for one thread at a time."""
+        batch = self._next_batch()
+        try:
+            self._commit(batch)
+        except BaseException as error:  # noqa: BLE001  # the writer must outlive any surprise; every waiting sender is told
+            _log.exception("the index writer failed on a batch of %d", len(batch))
+            for submission in batch:
+                if not submission.is_done:
+                    submission.settle(None, error)
 
     def _next_batch(self) -> list[_Submission]:
         """Whatever has queued, no SOP Instance twice: the second has to meet the first as a row."""
         batch: list[_Submission] = []
-        deferred: list[_Submission] = []
+        again: list[_Submission] = []
         seen: set[str] = set()
-
-        def take(submission: _Submission) -> None:
+        while self._queue and len(batch) < _BATCH_LIMIT:
+            submission = self._queue.popleft()
             uid = submission.arrival.sop_instance_uid
-            (deferred if uid in seen else batch).append(submission)
+            (again if uid in seen else batch).append(submission)
             seen.add(uid)
-
-        for submission in self._deferred:
-            take(submission)
-        while len(batch) < _BATCH_LIMIT:
-            try:
-                item = self._queue.get(block=not batch)
-            except queue.Empty:
-                break
-            if item is None:
-                # after the last submission: come back here once the deferred ones are done
-                if batch:
-                    self._queue.put(None)
-                break
-            take(item)
-        self._deferred = deferred
+        self._queue.extendleft(reversed(again))
         return batch
 
     def _commit(self, batch: Sequence[_Submission]) -> None:
@@ -138,27 +175,34 @@ class IndexWriter:
         for submission, outcome in zip(batch, outcomes, strict=True):
             if not outcome.kept and not submission.adopted:
                 self._remove(submission.arrival.stored_object.location)
-            submission.future.set_result(outcome)
+            submission.settle(outcome)
 
     def _try(self, batch: Sequence[_Submission]) -> list[Outcome]:
         self._objects.sync_folders([submission.arrival.stored_object.location for submission in batch])
         return retried(lambda: self._transaction(batch))
 
     def _transaction(self, batch: Sequence[_Submission]) -> list[Outcome]:
+        try:
+            with write_transaction(self._engine) as connection:
+                return self._ingest(connection, batch)
+        except BaseException:
+            self._known.clear()
+            raise
+
+    def _ingest(self, connection: Connection, batch: Sequence[_Submission]) -> list[Outcome]:
         arrivals = [submission.arrival for submission in batch]
-        with write_transaction(self._engine) as connection:
-            outcomes = ingest(connection, self._tables, arrivals, utc_now())
-            for number, outcome in enumerate(outcomes):
-                if outcome.twin is not None and not self._is_whole(*outcome.twin):
-                    # the index has the object, the object store has lost it: what has come takes its place
-                    self._replace(connection, arrivals[number], outcome.twin[0])
-                    [outcomes[number]] = ingest(connection, self._tables, [arrivals[number]], utc_now())
-            for arrival, outcome in zip(arrivals, outcomes, strict=True):
-                if outcome.stored and arrival.rejection is not None:
-                    outcome.rejected = reject_instances(connection, self._tables, self._retention, arrival, utc_now())
-            for submission in batch:
-                submission.may_have_committed = True
-            return outcomes
+        outcomes = ingest(connection, self._tables, arrivals, utc_now(), self._known)
+        for number, outcome in enumerate(outcomes):
+            if outcome.twin is not None and not self._is_whole(*outcome.twin):
+                # the index has the object, the object store has lost it: what has come takes its place
+                self._replace(connection, arrivals[number], outcome.twin[0])
+                [outcomes[number]] = ingest(connection, self._tables, [arrivals[number]], utc_now())
+        for arrival, outcome in zip(arrivals, outcomes, strict=True):
+            if outcome.stored and arrival.rejection is not None:
+                outcome.rejected = reject_instances(connection, self._tables, self._retention, arrival, utc_now())
+        for submission in batch:
+            submission.may_have_committed = True
+        return outcomes
 
     def _replace(self, connection: Connection, arrival: Arrival, location: str) -> None:
         """Takes the row of a lost or damaged object out; what is left of it is not adopted later."""
@@ -189,7 +233,7 @@ class IndexWriter:
             # where the commit may have happened though its answer was lost, the bytes stay: `fileroom check` tells
             if not submission.may_have_committed and not submission.adopted:
                 self._remove(submission.arrival.stored_object.location)
-            submission.future.set_exception(refusal)
+            submission.settle(None, refusal)
 
     def _remove(self, location: str) -> None:
         try:

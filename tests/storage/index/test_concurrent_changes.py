@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fileroom_storage.attributes import Level
-from fileroom_storage.index import entities, ingest, removal
+from fileroom_storage.index import entities, removal
+from fileroom_storage.index.known_hierarchy import KnownHierarchy
 from fileroom_storage.storage import ConflictType, Query, Resolution, Storage, StorageSettings
 from tests.databases import Databases
 from tests.made import made, uid
@@ -39,6 +40,20 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch, module: Any, change: Callab
     monkeypatch.setattr(module, "lock", lock)
 
 
+def before_the_writer_locks(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Runs `change` once, when a store has read, or knows from the last one, what it wants to lock."""
+    done: list[bool] = []
+    locked = KnownHierarchy.locked
+
+    def changed(*arguments: Any) -> Any:
+        if not done:
+            done.append(True)
+            change()
+        return locked(*arguments)
+
+    monkeypatch.setattr(KnownHierarchy, "locked", changed)
+
+
 def series_in_conflict(storage: Storage) -> Callable[[], None]:
     """A series that can be moved to study 2, and what moves it."""
     store(storage, made())
@@ -51,7 +66,7 @@ def series_in_conflict(storage: Storage) -> Callable[[], None]:
 
 
 def test_a_series_that_moves_while_an_object_comes_in(served: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    before_the_lock(monkeypatch, ingest, series_in_conflict(served))
+    before_the_writer_locks(monkeypatch, series_in_conflict(served))
     outcome = store(served, made(SOPInstanceUID=uid(1, 1, 3)))
     assert (outcome.status, outcome.study_instance_uid) == ("stored", uid(2))
     assert exact_counts(served)
@@ -84,7 +99,7 @@ def test_a_series_that_is_new_while_its_study_is_deleted_goes_with_it(
 
 def test_what_comes_in_when_its_study_has_just_gone_is_stored(served: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     store(served, made())
-    before_the_lock(monkeypatch, ingest, lambda: served.delete({"StudyInstanceUID": uid(1)}))
+    before_the_writer_locks(monkeypatch, lambda: served.delete({"StudyInstanceUID": uid(1)}))
     assert store(served, made(SOPInstanceUID=uid(1, 1, 2))).status == "stored"
     assert served.count(Query(Level.IMAGE)) == 1
     assert exact_counts(served)
