@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
-from .attributes import Registry
 from .errors import ObjectMissing, StorageError, UnusableObject
 from .index.arrival import Arrival, Provenance, StoredObject, arrival_of, instance_uids
 from .index.maintenance import Maintenance
@@ -64,7 +63,6 @@ class Checker:
         maintenance: Maintenance,
         trash: Trash,
         receiver: Receiver,
-        registry: Registry,
         young: float,
     ) -> None:
         self._objects = objects
@@ -72,7 +70,6 @@ class Checker:
         self._maintenance = maintenance
         self._trash = trash
         self._receiver = receiver
-        self._registry = registry
         self._young = young
 
     def check(self, *, repair: bool, verify: bool, progress: Callable[[int], None] | None = None) -> Iterator[Finding]:
@@ -155,7 +152,7 @@ class Checker:
         )
         sender = (meta.source_application_entity_title or "").replace("\0", "")[:16]  # PS3.5 6.2 AE
         provenance = Provenance("recovery", calling_ae_title=sender or None)
-        return arrival_of(header, instance_uids(header), stored, provenance, utc_now(), self._registry)
+        return arrival_of(header, instance_uids(header), stored, provenance, utc_now(), self._receiver.rows_of)
 
     def _compare(self, indexed: IndexedObject, *, verify: bool) -> Finding | None:
         kind = None

@@ -10,6 +10,7 @@ from .errors import UnusableObject, UnusableReason
 from .events import Event, InstanceDeleted, InstanceStored
 from .index.arrival import Arrival, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
 from .index.conflicts import ConflictType
+from .index.entity_rows import EntityRows
 from .index.ingest import Outcome
 from .index.writer import IndexWriter, utc_now
 from .objects import ObjectStore, ObjectWriter
@@ -47,7 +48,7 @@ class Receiver:
     ) -> None:
         self._objects = objects
         self._writer = writer
-        self._registry = registry
+        self.rows_of = EntityRows(registry)
         self._notify = notify
 
     def begin(self) -> "IncomingObject":
@@ -111,7 +112,7 @@ class Receiver:
         writer.sync()
         size = writer.size
         stored = StoredObject(writer.publish(), size, digest, transfer_syntax_uid, data_set_offset, layout)
-        return self.submit(arrival_of(header, uids, stored, provenance, utc_now(), self._registry))
+        return self.submit(arrival_of(header, uids, stored, provenance, utc_now(), self.rows_of))
 
     def submit(self, arrival: Arrival, *, adopted: bool = False) -> StoreOutcome:
         """Hands an arrival to the index. What is `adopted` was there before: only its finder may delete its object."""

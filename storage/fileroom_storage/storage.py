@@ -87,7 +87,7 @@ class Storage:
         self._maintenance = Maintenance(self._engine, self._tables, retention)
         self._trash = Trash(self._engine, self._tables, retention)
         self._checker = Checker(
-            self._objects, self._reader, self._maintenance, self._trash, self._receiver, registry, ORPHAN_SECONDS
+            self._objects, self._reader, self._maintenance, self._trash, self._receiver, ORPHAN_SECONDS
         )
         self._deleter = Deleter(self._objects, self._trash, self._checker, retention, self._notify)
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,9 @@ class EntityRow:
     items: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)  # by the sequence's keyword
 
 
+RowsOf = Callable[[Header], dict[Level, EntityRow]]
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """One object on its way into the index."""
@@ -97,7 +100,7 @@ def arrival_of(
     stored_object: StoredObject,
     provenance: Provenance,
     received_at: dt.datetime,
-    registry: Registry,
+    rows_of: RowsOf,
 ) -> Arrival:
     return Arrival(
         issuer_of_patient_id=_short_text(header, "IssuerOfPatientID"),
@@ -106,7 +109,7 @@ def arrival_of(
         series_instance_uid=uids.series_instance_uid,
         sop_instance_uid=uids.sop_instance_uid,
         sop_class_uid=uids.sop_class_uid,
-        rows={level: _entity_row(header, entity_attributes(registry, level)) for level in Level},
+        rows=rows_of(header),
         stored_object=stored_object,
         provenance=provenance,
         received_at=received_at,
@@ -149,7 +152,8 @@ def item_rows(attribute: Attribute, element: Element | None) -> tuple[dict[str, 
     )
 
 
-def _entity_row(header: Header, attributes: tuple[Attribute, ...]) -> EntityRow:
+def entity_row(header: Header, attributes: tuple[Attribute, ...]) -> EntityRow:
+    """What an object tells of one entity."""
     columns, residue = to_row(attributes, header.element)
     person_names = [
         (attribute, header.element(attribute.tag))

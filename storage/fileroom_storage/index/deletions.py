@@ -22,7 +22,7 @@ from sqlalchemy import (
 
 from ..errors import InstanceNotFound
 from .arrival import Arrival, Provenance
-from .prepared import insert_row
+from .prepared import insert_row, rows_by_keys
 from .rejection import RETENTION_EXPIRED
 from .tables import Tables
 
@@ -269,9 +269,18 @@ def rejected_digests(
     connection: Connection, tables: Tables, sop_instance_uids: Collection[str]
 ) -> set[tuple[str, str]]:
     """Of these SOP Instances, those that are rejected, each with the digest of the bytes that are."""
+    kept, deletion = tables.deleted_object, tables.deletion
+    deleted = rows_by_keys(
+        connection,
+        tables,
+        "deleted objects",
+        kept.c.sop_instance_uid,
+        sop_instance_uids,
+        lambda chosen: select(kept.c.sop_instance_uid).where(chosen),
+    )
+    sop_instance_uids = {uid for (uid,) in deleted}
     if not sop_instance_uids:
         return set()
-    kept, deletion = tables.deleted_object, tables.deletion
     statement = (
         select(kept.c.sop_instance_uid, kept.c.digest)
         .join(deletion, kept.c.deletion_pk == deletion.c.pk)

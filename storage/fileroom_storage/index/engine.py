@@ -121,9 +121,19 @@ def sqlite_path(engine: Engine) -> Path | None:
 
 
 @contextmanager
-def write_transaction(engine: Engine) -> Iterator[Connection]:
-    with engine.connect().execution_options(fileroom_write=True) as connection, connection.begin():
+def write_transaction(source: Engine | Connection) -> Iterator[Connection]:
+    """A transaction that will write, on a connection of its own or on one that `writing_connection` has opened."""
+    if isinstance(source, Connection):
+        with source.begin():
+            yield source
+        return
+    with writing_connection(source) as connection, connection.begin():
         yield connection
+
+
+def writing_connection(engine: Engine) -> Connection:
+    """For any number of transactions that will write, one after the other; to be closed."""
+    return engine.connect().execution_options(fileroom_write=True)
 
 
 def is_retryable(error: Exception) -> bool:

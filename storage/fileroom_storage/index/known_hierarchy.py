@@ -59,7 +59,8 @@ class KnownHierarchy:
         unchanged: dict[int, Entity] = {}
         for pk, updated_at, count in _stamps(connection, tables, level, pks):
             entity = known.get(pk)
-            if entity is not None and (entity.values["updated_at"], entity.values[_COUNT[level]]) == (updated_at, count):
+            values = entity.values if entity is not None else {}
+            if entity is not None and (values["updated_at"], values[_COUNT[level]]) == (updated_at, count):
                 unchanged[pk] = entity
         changed = pks - unchanged.keys()
         return {**unchanged, **lock(connection, tables, level, changed)} if changed else unchanged

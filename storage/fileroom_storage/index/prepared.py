@@ -6,9 +6,20 @@ still written with SQLAlchemy, and its types decide how values go in and come ou
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import BindParameter, Column, ColumnElement, Connection, Delete, Insert, Select, Table, Update, bindparam
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Connection,
+    Delete,
+    Insert,
+    Select,
+    Table,
+    Update,
+    bindparam,
+)
 from sqlalchemy import insert as insert_into
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -40,12 +51,11 @@ class Prepared:
             for bind, name in compiled.bind_names.items()
             if (convert := _bind_processor(bind, dialect)) is not None
         }
-        self._out: tuple[tuple[int, Convert], ...] = ()
-        if isinstance(statement, Select) or getattr(statement, "_returning", None):
-            columns = statement.selected_columns if isinstance(statement, Select) else statement.returning_column_descriptions
-            types = [column["type"] if isinstance(column, dict) else column.type for column in columns]
-            converts = ((index, _result_processor(kind, dialect)) for index, kind in enumerate(types))
-            self._out = tuple((index, convert) for index, convert in converts if convert is not None)
+        converts = (
+            (index, _result_processor(column.type, dialect))
+            for index, column in enumerate(statement.selected_columns if isinstance(statement, Select) else ())
+        )
+        self._out = tuple((index, convert) for index, convert in converts if convert is not None)
 
     def bound(self, parameters: Mapping[str, Any]) -> Any:
         """The parameters as the driver takes them."""
@@ -126,7 +136,11 @@ def insert_row(connection: Connection, tables: Tables, table: Table, row: Mappin
     names, (key,) = tuple(row), table.primary_key.columns
     if connection.dialect.name == "postgresql":
         returning = prepared(
-            connection, tables, ("insert returning", table.name, names), lambda: insert_into(table).returning(key), names
+            connection,
+            tables,
+            ("insert returning", table.name, names),
+            lambda: insert_into(table).returning(key),
+            names,
         )
         return int(returning.rows(connection, row)[0][0])
     statement = prepared(connection, tables, ("insert", table.name, names), lambda: insert_into(table).inline(), names)
@@ -188,7 +202,7 @@ def _translated(connection: Connection, sql: str, error: Exception) -> Exception
     """What SQLAlchemy would raise for what the driver raised; a connection that is lost is given up."""
     dialect = connection.dialect
     driver: Any = dialect.loaded_dbapi
-    lost = dialect.is_disconnect(error, connection.connection, None)
+    lost = dialect.is_disconnect(cast("Any", error), connection.connection, None)
     translated: Exception = DBAPIError.instance(
         sql, None, error, driver.Error, hide_parameters=True, connection_invalidated=lost, dialect=dialect
     )

@@ -5,11 +5,11 @@ import fcntl
 import logging
 import os
 import re
+import secrets
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from mmap import PROT_READ, mmap
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ _AGE_OF_UNLOCKED_LEFTOVER = 60.0
 _AGE_OF_LEFTOVER_WITHOUT_LOCKS = 24 * 3600.0
 
 _KNOWN_FOLDERS_LIMIT = 4096
+_RUN = 100
 
 _WHAT_TO_DO = {
     errno.ENOSPC: "its disk is full; free some space, then send again",
@@ -183,6 +184,8 @@ class FilesystemObjectStore:
         self._incoming = self.root / "incoming"
         self._objects = self.root / "objects"
         self._durable_folders: set[Path] = set()
+        self._folder = secrets.token_hex(1)
+        self._placed = 0
         with _failures(self.root):
             missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
             for folder in (self.root, self._incoming, self._objects):
@@ -255,8 +258,13 @@ class FilesystemObjectStore:
 
     def move_to_objects(self, path: Path) -> str:
         """Rename a finished file of incoming/ to its place; returns the key. For the writer only."""
-        name = uuid.uuid4().hex
-        key = f"{datetime.now(UTC):%Y/%m/%d}/{name[:2]}/{name}.dcm"
+        # a run of objects goes into one folder: they are synced together, and mostly read together
+        self._placed += 1
+        if self._placed % _RUN == 0:
+            self._folder = secrets.token_hex(1)
+        name = self._folder + secrets.token_hex(15)
+        now = time.gmtime()
+        key = f"{now.tm_year:04d}/{now.tm_mon:02d}/{now.tm_mday:02d}/{self._folder}/{name}.dcm"
         target = self._objects / key
         try:
             path.rename(target)
