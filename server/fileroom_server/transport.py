@@ -1,29 +1,23 @@
 """What is between a listening socket and DIMSE messages: prompt TCP, and bounds on what a peer may make us keep."""
 
 import logging
-import select
 import socket
-import time
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.transport import (
     T_CONNECT,
-    AssociationSocket,
     RequestHandler,
     ThreadedAssociationServer,
 )
+
+from fileroom_server.pdu_reading import PduSocket
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 _log = logging.getLogger(__name__)
-
-# The negotiated maximum binds P-DATA-TF PDUs only; an A-ASSOCIATE-RQ with 128 presentation contexts needs less.
-_LEAST_PDU_LIMIT = 1 << 20
-# PS3.8 9.3.8: from the service provider, because of an invalid PDU parameter value
-_A_ABORT = b"\x07\x00\x00\x00\x00\x04\x00\x00\x02\x06"
 
 
 class PromptSocket(socket.socket):
@@ -57,60 +51,6 @@ class PromptSocket(socket.socket):
         self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
-class BoundedSocket(AssociationSocket):
-    """Ends what announces too much, or stands still in the middle of a PDU."""
-
-    def __init__(self, association: Association, client_socket: socket.socket) -> None:
-        super().__init__(association, client_socket=client_socket)
-        self._pdu_limit = max(2 * association.ae.maximum_pdu_size, _LEAST_PDU_LIMIT)
-        client_socket.settimeout(association.network_timeout)
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to read; unlike select(), poll() knows descriptors above 1023."""
-        if self.socket is None or not self._is_connected:
-            return False
-        try:
-            poll = select.poll()
-            poll.register(self.socket, select.POLLIN)
-            return bool(poll.poll(0))
-        except (OSError, ValueError):
-            self.event_queue.put("Evt17")
-            return False
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """All of `nr_bytes`, or what came before the peer closed. Raises OSError: then the association ends."""
-        if self.socket is None:
-            raise ConnectionError("the connection is closed")
-        if nr_bytes > self._pdu_limit:
-            _log.warning(
-                "association with %s aborted: it announced a PDU of %d bytes, %d are accepted",
-                self.assoc.remote["address"],
-                nr_bytes,
-                self._pdu_limit,
-            )
-            self.socket.sendall(_A_ABORT)
-            raise ConnectionAbortedError("the announced PDU is too long")
-        buffer = bytearray(nr_bytes)
-        view = memoryview(buffer)
-        received = 0
-        patience = self.assoc.network_timeout if self.assoc.is_established else self.assoc.acse_timeout
-        deadline = None if patience is None else time.monotonic() + patience
-        try:
-            while received < nr_bytes:
-                if deadline is not None:
-                    self.socket.settimeout(max(deadline - time.monotonic(), 0.001))
-                count = self.socket.recv_into(view[received:])
-                if not count:
-                    break
-                received += count
-        finally:
-            view.release()
-            if deadline is not None:
-                self.socket.settimeout(self.assoc.network_timeout)
-        return buffer[:received]
-
-
 class BoundedRequestHandler(RequestHandler):
     """Makes the association of a connection that was accepted."""
 
@@ -121,7 +61,9 @@ class BoundedRequestHandler(RequestHandler):
         association = accepted_association(self.ae, server.contexts, self.local, self.remote)
         association._server = server
         association.name = f"AcceptorThread of {self.remote.address}"  # by which pynetdicom knows them
-        association.set_socket(BoundedSocket(association, cast("socket.socket", self.request)))
+        connection = cast("socket.socket", self.request)
+        connection.settimeout(association.network_timeout)
+        association.set_socket(PduSocket(association, connection))
         handlers: dict[evt.EventType, Any] = server._handlers
         for event, bound in handlers.items():
             # a notification has any number of handlers, an intervention one
@@ -148,7 +90,7 @@ class AssociationServer(ThreadedAssociationServer):
         return False
 
 
-class RequestingSocket(AssociationSocket):
+class RequestingSocket(PduSocket):
     """The socket of an association that we ask for."""
 
     def connect(self, primitive: T_CONNECT) -> None:

@@ -21,6 +21,8 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.pdu_primitives import P_DATA
 
+from fileroom_server.pdu_reading import PDU_HEAD, PDU_TYPES, PduSocket
+
 if TYPE_CHECKING:
     from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
 
@@ -31,11 +33,9 @@ _log = logging.getLogger(__name__)
 # PS3.8 9.2.1: the events that come of a primitive in the queue of the service provider
 _PRIMITIVE_EVENTS = frozenset({"Evt1", "Evt7", "Evt8", "Evt9", "Evt11", "Evt14", "Evt15"})
 _P_DATA_TF = 0x04
-_PDU_TYPES = range(0x01, 0x08)  # PS3.8 9.3.1
 _DATA_TRANSFER = "Sta6"
 _CLOSING = "Sta13"
 _IDLE = "Sta1"
-_PDU_HEAD = struct.Struct(">BBI")
 _PRESENTATION_DATA_VALUE_HEAD = struct.Struct(">IBB")
 _LONGEST_WAIT = 60.0
 _OTHER_THREAD_SECONDS = 0.2
@@ -113,7 +113,7 @@ class UpperLayer(DULServiceProvider):
     def send_data(self, context_id: int, control_header: int, fragment: bytes | memoryview) -> bool:
         """One fragment of a message in a P-DATA-TF PDU of its own (PS3.8 9.3.5, E.2); False if it cannot be sent."""
         length = len(fragment)
-        head = _PDU_HEAD.pack(_P_DATA_TF, 0, length + 6) + _PRESENTATION_DATA_VALUE_HEAD.pack(
+        head = PDU_HEAD.pack(_P_DATA_TF, 0, length + 6) + _PRESENTATION_DATA_VALUE_HEAD.pack(
             length + 2, context_id, control_header
         )
         with self._working:
@@ -204,25 +204,17 @@ class UpperLayer(DULServiceProvider):
         if connection is None:
             return
         try:
-            head = connection.recv(_PDU_HEAD.size)
-            if len(head) < _PDU_HEAD.size:
-                self.event_queue.put("Evt17")
-                return
-            kind, _, length = _PDU_HEAD.unpack(head)
-            if kind not in _PDU_TYPES:
-                self.event_queue.put("Evt19")
-                return
-            body = connection.recv(length)
+            kind, content = cast("PduSocket", connection).read_pdu()
         except OSError:
             self.event_queue.put("Evt17")
             return
-        if len(body) < length:
-            self.event_queue.put("Evt17")
+        if kind not in PDU_TYPES:
+            self.event_queue.put("Evt19")
         elif kind == _P_DATA_TF and self.state_machine.current_state == _DATA_TRANSFER:
             # PS3.8 9.2: DT-2 leaves the state as it is
-            self._receive_data(memoryview(body))
+            self._receive_data(content)
         else:
-            self._decode(head + body)
+            self._decode(bytearray(PDU_HEAD.pack(kind, 0, len(content)) + content))
 
     def _decode(self, pdu: bytearray) -> None:
         try:
@@ -237,7 +229,7 @@ class UpperLayer(DULServiceProvider):
         self.event_queue.put(event)
 
     def _receive_data(self, items: memoryview) -> None:
-        """The presentation data values of a P-DATA-TF PDU (PS3.8 9.3.5.1)."""
+        """The presentation data values of a P-DATA-TF PDU (PS3.8 9.3.5.1); nobody may keep their views."""
         receiver = cast("FragmentReceiver", cast("object", self.assoc.dimse))
         offset, end = 0, len(items)
         while offset < end:

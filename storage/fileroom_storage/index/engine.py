@@ -103,6 +103,8 @@ def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: Connection
         # PS3.4 C.2.2.2.4: wild card matching is case-sensitive but for PN, which is folded
         cursor.execute("PRAGMA case_sensitive_like = ON")
         cursor.execute("PRAGMA cache_size = -65536")
+        # 16 MiB: a checkpoint copies the pages that every object changes once, not once in a hundred objects
+        cursor.execute("PRAGMA wal_autocheckpoint = 4000")
         cursor.close()
         connection.create_function("regexp", 2, sqlite_regexp, deterministic=True)
 
