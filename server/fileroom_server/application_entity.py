@@ -15,10 +15,11 @@ from pynetdicom.events import EventHandlerType
 from fileroom_server.c_find import handle_c_find
 from fileroom_server.c_get import handle_c_get
 from fileroom_server.c_move import handle_c_move
-from fileroom_server.c_store import handle_c_store
+from fileroom_server.c_store import begin_object, handle_c_store
 from fileroom_server.config import DicomConfiguration, Peer
 from fileroom_server.dimse import Handlers, is_serving, take_over
 from fileroom_server.negotiation import accept_storage, extended_negotiation, has_usable_contexts, supported_contexts
+from fileroom_server.received_messages import BoundedReceiver
 from fileroom_server.transport import AssociationServer, BoundedRequestHandler
 from fileroom_storage.storage import Storage
 
@@ -71,7 +72,7 @@ def event_handlers(storage: Storage, ae_title: str, peers: Iterable[Peer] = ()) 
         C_GET: partial(handle_c_get, storage=storage),
     }
     return [
-        (evt.EVT_REQUESTED, _handle_requested, [handlers]),
+        (evt.EVT_REQUESTED, _handle_requested, [handlers, storage]),
         (evt.EVT_SOP_EXTENDED, _handle_sop_extended),
         (evt.EVT_ESTABLISHED, _log_event, ["established"]),
         (evt.EVT_REJECTED, _log_rejection),
@@ -137,7 +138,7 @@ def _quieten_pynetdicom() -> None:
     _config.LOG_HANDLER_LEVEL = "none"
 
 
-def _handle_requested(event: evt.Event, handlers: Handlers) -> None:
+def _handle_requested(event: evt.Event, handlers: Handlers, storage: Storage) -> None:
     association = event.assoc
     if not has_usable_contexts(association):
         # PS3.8 9.3.4: permanent, by the service user, no reason given
@@ -147,6 +148,8 @@ def _handle_requested(event: evt.Event, handlers: Handlers) -> None:
         return
     accept_storage(association)
     take_over(association, handlers)
+    if isinstance(association.dimse, BoundedReceiver):
+        association.dimse.begin_object = partial(begin_object, association=association, storage=storage)
 
 
 def _handle_sop_extended(event: evt.Event) -> dict[UID, bytes]:

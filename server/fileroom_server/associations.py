@@ -30,6 +30,12 @@ class WaitingAssociation(Association):
 
     def _run_reactor(self) -> None:
         """Serves one request after the other until the association ends."""
+        try:
+            self._serve_requests()
+        finally:
+            self.receiver.forget()
+
+    def _serve_requests(self) -> None:
         while not self._kill:
             idle = self.dul._idle_timer
             self.upper_layer.work(self._is_called, None if idle.timeout is None else max(idle.remaining, 0.0) + 0.001)

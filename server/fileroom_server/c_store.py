@@ -8,8 +8,9 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from fileroom_server.dimse import Request, Response
+from fileroom_server.received_messages import Incoming, ReceivedDataSet
 from fileroom_server.status import MISMATCH_WITH_REQUEST, SUCCESS, InvalidRequest
-from fileroom_storage.storage import Provenance, Storage
+from fileroom_storage.storage import IncomingDataSet, Provenance, Storage, StoreOutcome
 
 _log = logging.getLogger(__name__)
 
@@ -19,13 +20,7 @@ def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
     message = request.message
     if not isinstance(message, C_STORE) or message.AffectedSOPInstanceUID is None:
         raise InvalidRequest("AffectedSOPInstanceUID is missing or too long")
-    outcome = storage.store_data_set(
-        request.data_set,
-        sop_class_uid=str(request.sop_class_uid),
-        sop_instance_uid=str(message.AffectedSOPInstanceUID),
-        transfer_syntax_uid=str(request.transfer_syntax),
-        provenance=provenance(request.association),
-    )
+    outcome = _stored(request, message, storage)
     if outcome.conflicts:
         _log.warning(
             "%s from %s conflicts with what is stored: %s",
@@ -38,13 +33,47 @@ def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
     yield Response(MISMATCH_WITH_REQUEST if outcome.mismatched else SUCCESS)
 
 
+def begin_object(message: C_STORE, context_id: int, association: Association, storage: Storage) -> Incoming | None:
+    """Begins to store what is being received; None where the request does not tell enough for it."""
+    context = association._accepted_cx.get(context_id)
+    sop_class_uid, sop_instance_uid = message.AffectedSOPClassUID, message.AffectedSOPInstanceUID
+    if context is None or not sop_class_uid or not sop_instance_uid:
+        return None
+    if not (sop_class_uid.isascii() and sop_instance_uid.isascii()):
+        return None
+    return storage.receive_data_set(
+        sop_class_uid=str(sop_class_uid),
+        sop_instance_uid=str(sop_instance_uid),
+        transfer_syntax_uid=str(context.transfer_syntax[0]),
+        provenance=provenance(association),
+    )
+
+
 def provenance(association: Association) -> Provenance:
-    """Who calls whom, from where; all instances of an association share its identifier."""
-    requested = association.requestor.primitive
-    return Provenance(
-        source="C-STORE",
-        called_ae_title=str(requested.called_ae_title).strip(" ") if requested else None,
-        calling_ae_title=str(association.requestor.ae_title).strip(" "),
-        association=vars(association).setdefault("fileroom_uuid", str(uuid.uuid4())),
-        remote_address=association.requestor.address,
+    """Who calls whom, from where; all instances of an association share it."""
+    known: Provenance | None = vars(association).get("fileroom_provenance")
+    if known is None:
+        requested = association.requestor.primitive
+        known = vars(association)["fileroom_provenance"] = Provenance(
+            source="C-STORE",
+            called_ae_title=str(requested.called_ae_title).strip(" ") if requested else None,
+            calling_ae_title=str(association.requestor.ae_title).strip(" "),
+            association=str(uuid.uuid4()),
+            remote_address=association.requestor.address,
+        )
+    return known
+
+
+def _stored(request: Request, message: C_STORE, storage: Storage) -> StoreOutcome:
+    received = message.DataSet
+    if isinstance(received, ReceivedDataSet):
+        received.check()
+        if isinstance(received.incoming, IncomingDataSet):
+            return received.incoming.store()
+    return storage.store_data_set(
+        request.data_set,
+        sop_class_uid=str(request.sop_class_uid),
+        sop_instance_uid=str(message.AffectedSOPInstanceUID),
+        transfer_syntax_uid=str(request.transfer_syntax),
+        provenance=provenance(request.association),
     )

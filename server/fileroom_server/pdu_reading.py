@@ -55,7 +55,7 @@ class PduSocket(AssociationSocket):
             return False
 
     def read_pdu(self) -> tuple[int, memoryview]:
-        """Type and content of the next PDU; the view holds until the next call. Raises OSError: the association ends."""
+        """Type and content of the next PDU, in a view that holds until the next call. Raises OSError for its end."""
         self._require(PDU_HEAD.size)
         kind, _, length = PDU_HEAD.unpack_from(self._buffer, self._start)
         if kind not in PDU_TYPES:

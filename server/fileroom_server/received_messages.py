@@ -2,10 +2,14 @@
 
 import logging
 import mmap
+import queue
 import tempfile
 import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from io import BytesIO
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from pydicom.uid import UID
 from pynetdicom import evt
@@ -22,6 +26,7 @@ _log = logging.getLogger(__name__)
 _COMMAND_SET_LIMIT = 1 << 16
 _IDENTIFIER_LIMIT = 4 << 20
 _IN_MEMORY = 16 << 20
+_BEFORE_STORING = 1 << 16
 _WAITING_MESSAGES = 16
 _UID_LENGTH = 64
 # PS3.8 E.2: the bits of a message control header
@@ -30,11 +35,28 @@ _IS_LAST = 0x02
 _C_STORE_RSP = 0x8001
 
 
-class ReceivedDataSet(BytesIO):
-    """A data set that is being received; a large one goes to a temporary file, not into memory."""
+class Incoming(Protocol):
+    """An object on its way into storage."""
 
-    def __init__(self) -> None:
+    def write(self, fragment: bytes | memoryview) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+BeginObject = Callable[[C_STORE, int], Incoming | None]
+
+
+class ReceivedDataSet(BytesIO):
+    """A data set that is being received: a small one in memory, a larger one in storage or in a temporary file.
+
+    `begin` begins to store it, or returns None where that cannot be done before all of it is here.
+    """
+
+    def __init__(self, begin: Callable[[], Incoming | None] | None = None) -> None:
         super().__init__()
+        self.incoming: Incoming | None = None
+        self._begin = begin
+        self._failure: Exception | None = None
         self._file: IO[bytes] | None = None
         self._size = 0
 
@@ -43,14 +65,28 @@ class ReceivedDataSet(BytesIO):
         return self._size
 
     def write(self, fragment: bytes | memoryview) -> int:  # type: ignore[override]  # what is received has no other type
-        if self._file is None and self._size + len(fragment) > _IN_MEMORY:
+        if self._begin is not None and self._size + len(fragment) > _BEFORE_STORING:
+            self._start_storing()
+        self._size += len(fragment)
+        if self.incoming is not None or self._failure is not None:
+            self._store(fragment)
+            return len(fragment)
+        if self._file is None and self._size > _IN_MEMORY:
             self._file = tempfile.TemporaryFile(prefix="fileroom-")  # noqa: SIM115  # as long as the data set lives
             weakref.finalize(self, self._file.close)
             self._file.write(super().getbuffer())
             super().seek(0)
             super().truncate()
-        self._size += len(fragment)
         return super().write(fragment) if self._file is None else self._file.write(fragment)
+
+    def check(self) -> None:
+        """Raises what went wrong while it was received; the peer has to send it to its end before it can be told."""
+        if self._failure is not None:
+            raise self._failure
+
+    def discard(self) -> None:
+        if self.incoming is not None:
+            self.incoming.discard()
 
     def getbuffer(self) -> memoryview:
         """The data set without a copy of it."""
@@ -58,6 +94,24 @@ class ReceivedDataSet(BytesIO):
             return super().getbuffer()
         self._file.flush()
         return memoryview(mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ))
+
+    def _start_storing(self) -> None:
+        begin, self._begin = self._begin, None
+        try:
+            self.incoming = begin() if begin is not None else None
+        except Exception as error:  # noqa: BLE001  # told to the peer once all has come
+            self._failure = error
+        if self.incoming is not None and self._size:
+            self._store(super().getbuffer())
+
+    def _store(self, fragment: bytes | memoryview) -> None:
+        if self.incoming is None:
+            return  # what is left of an object that could not be stored
+        try:
+            self.incoming.write(fragment)
+        except Exception as error:  # noqa: BLE001  # as above
+            self.incoming.discard()
+            self.incoming, self._failure = None, error
 
 
 class BoundedReceiver(DIMSEServiceProvider):
@@ -68,6 +122,7 @@ class BoundedReceiver(DIMSEServiceProvider):
         self._command = bytearray()
         self._context_id = 0
         self._store: C_STORE | None = None
+        self.begin_object: BeginObject = _in_memory
 
     @property
     def is_receiving(self) -> bool:
@@ -103,9 +158,21 @@ class BoundedReceiver(DIMSEServiceProvider):
             self.assoc.remote["address"],
             error if isinstance(error, _Unbounded) else type(error).__name__,
         )
+        self.forget()
+        self.dul.event_queue.put("Evt19")
+
+    def forget(self) -> None:
+        """Gives up what has come of a message, and what nobody has answered yet."""
+        given_up: list[Any] = [self._store]
         self.message = self._store = None
         self._command.clear()
-        self.dul.event_queue.put("Evt19")
+        with suppress(queue.Empty):
+            while True:
+                given_up.append(self.msg_queue.get(block=False)[1])
+        for request in given_up:
+            data_set = getattr(request, "DataSet", None)
+            if isinstance(data_set, ReceivedDataSet):
+                data_set.discard()
 
     def _receive_command(self, context_id: int, control_header: int, fragment: memoryview) -> None:
         self._command += fragment
@@ -132,7 +199,7 @@ class BoundedReceiver(DIMSEServiceProvider):
         if command_set.number(elements, command_set.DATA_SET_TYPE) == command_set.NO_DATA_SET:
             self._deliver(context_id, request)
             return
-        request.DataSet = ReceivedDataSet()
+        request.DataSet = ReceivedDataSet(partial(self.begin_object, request, context_id))
         self._store = request
 
     def _receive_data_set(self, control_header: int, fragment: memoryview) -> None:
@@ -170,6 +237,10 @@ class BoundedReceiver(DIMSEServiceProvider):
 
 class _Unbounded(Exception):
     """A message that leaves its bounds."""
+
+
+def _in_memory(_request: C_STORE, _context_id: int) -> Incoming | None:
+    return None
 
 
 def _p_data(context_id: int, control_header: int, fragment: memoryview) -> P_DATA:

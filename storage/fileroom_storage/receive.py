@@ -69,11 +69,17 @@ class Receiver:
         view = memoryview(data_set)
         header = parse_header(view, transfer_syntax_uid)
         uids = instance_uids(header)
-        said = {"SOPClassUID": sop_class_uid, "SOPInstanceUID": sop_instance_uid}
-        found = {"SOPClassUID": uids.sop_class_uid, "SOPInstanceUID": uids.sop_instance_uid}
         with self._objects.create() as writer:
             outcome = self._write(writer, view, header, uids, transfer_syntax_uid, provenance)
-        return replace(outcome, mismatched=tuple(keyword for keyword in said if said[keyword] != found[keyword]))
+        return _with_mismatches(outcome, sop_class_uid, sop_instance_uid)
+
+    def begin_data_set(
+        self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, provenance: Provenance
+    ) -> "IncomingDataSet":
+        return IncomingDataSet(self, sop_class_uid, sop_instance_uid, transfer_syntax_uid, provenance)
+
+    def create(self) -> ObjectWriter:
+        return self._objects.create()
 
     def _write(
         self,
@@ -85,12 +91,7 @@ class Receiver:
         provenance: Provenance,
     ) -> StoreOutcome:
         """Writes a bare data set as a Part 10 file and stores it."""
-        meta = encode_file_meta(
-            sop_class_uid=uids.sop_class_uid,
-            sop_instance_uid=uids.sop_instance_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-            source_application_entity_title=provenance.calling_ae_title,
-        )
+        meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
         writer.write(meta)
         writer.write(data_set)
         return self.publish(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance)
@@ -104,11 +105,12 @@ class Receiver:
         transfer_syntax_uid: str,
         data_set_offset: int,
         provenance: Provenance,
+        digest: str | None = None,
     ) -> StoreOutcome:
         """Makes the written object durable and visible, then the index (DESIGN §3.1)."""
         # offsets into what was inflated lead nowhere in the file; such frames are found when they are asked for
         layout = None if header.is_deflated else frame_layout(data_set, header)
-        digest = _digest(data_set)
+        digest = digest or _digest(data_set)
         writer.sync()
         size = writer.size
         stored = StoredObject(writer.publish(), size, digest, transfer_syntax_uid, data_set_offset, layout)
@@ -174,6 +176,72 @@ class IncomingObject:
             return self._receiver.publish(
                 writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance
             )
+
+
+class IncomingDataSet:
+    """A data set being received without its file meta information: on its way to the disk while the rest comes."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        sop_class_uid: str,
+        sop_instance_uid: str,
+        transfer_syntax_uid: str,
+        provenance: Provenance,
+    ) -> None:
+        self._receiver = receiver
+        self._announced = (sop_class_uid, sop_instance_uid)
+        self._transfer_syntax_uid = transfer_syntax_uid
+        self._provenance = provenance
+        self._meta = _file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, provenance)
+        self._digest = hashlib.sha256()
+        self._writer = receiver.create()
+        self._writer.write(self._meta)
+
+    def write(self, fragment: Buffer) -> None:
+        self._writer.write(fragment)
+        self._digest.update(fragment)
+
+    def discard(self) -> None:
+        self._writer.discard()
+
+    def store(self) -> StoreOutcome:
+        """Returns once it is durable and indexed. Raises UnusableObject, StorageUnavailable; it is forgotten then."""
+        with self._writer as writer:
+            data_set = memoryview(writer.buffer())[len(self._meta) :]
+            header = parse_header(data_set, self._transfer_syntax_uid)
+            uids = instance_uids(header)
+            if self._announced != (uids.sop_class_uid, uids.sop_instance_uid):
+                # the file names what the object is, not what it was announced as
+                outcome = self._receiver.rewrite(data_set, self._transfer_syntax_uid, self._provenance, None)
+                return _with_mismatches(outcome, *self._announced)
+            return self._receiver.publish(
+                writer,
+                data_set,
+                header,
+                uids,
+                self._transfer_syntax_uid,
+                len(self._meta),
+                self._provenance,
+                self._digest.hexdigest(),
+            )
+
+
+def _file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, provenance: Provenance) -> bytes:
+    return encode_file_meta(
+        sop_class_uid=sop_class_uid,
+        sop_instance_uid=sop_instance_uid,
+        transfer_syntax_uid=transfer_syntax_uid,
+        source_application_entity_title=provenance.calling_ae_title,
+    )
+
+
+def _with_mismatches(outcome: StoreOutcome, sop_class_uid: str, sop_instance_uid: str) -> StoreOutcome:
+    """What the request said otherwise than the data set."""
+    said = {"SOPClassUID": sop_class_uid, "SOPInstanceUID": sop_instance_uid}
+    found = {"SOPClassUID": outcome.sop_class_uid, "SOPInstanceUID": outcome.sop_instance_uid}
+    mismatched = tuple(keyword for keyword in said if said[keyword] != found[keyword])
+    return replace(outcome, mismatched=mismatched) if mismatched else outcome
 
 
 def checked_uids(header: Header, study_instance_uid: str | None) -> InstanceUids:

@@ -31,7 +31,7 @@ from .parse.header import Header
 from .query import Answer, Query
 from .query.locate import StoredInstance
 from .query.reader import IndexReader
-from .receive import Buffer, IncomingObject, Receiver, StoreOutcome
+from .receive import Buffer, IncomingDataSet, IncomingObject, Receiver, StoreOutcome
 from .rejection_note import rejection_note
 from .retrieve import Retriever
 from .spool import Spool, Spooled
@@ -153,6 +153,17 @@ class Storage:
         """
         return self._receiver.store_data_set(
             data_set,
+            sop_class_uid=sop_class_uid,
+            sop_instance_uid=sop_instance_uid,
+            transfer_syntax_uid=transfer_syntax_uid,
+            provenance=provenance,
+        )
+
+    def receive_data_set(
+        self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, provenance: Provenance
+    ) -> IncomingDataSet:
+        """Begins to receive what `store_data_set` takes whole, piece by piece. Raises StorageUnavailable."""
+        return self._receiver.begin_data_set(
             sop_class_uid=sop_class_uid,
             sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,
@@ -328,6 +339,7 @@ __all__ = [
     "ImportOutcome",
     "ImportState",
     "ImportedFile",
+    "IncomingDataSet",
     "IndexSchema",
     "Provenance",
     "Query",
