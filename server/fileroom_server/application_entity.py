@@ -1,6 +1,7 @@
 """The application entity: pynetdicom's, made from the configuration, with our services mounted in it."""
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
 from pynetdicom.events import EventHandlerType
 
+from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
 from fileroom_server.c_find import handle_c_find
 from fileroom_server.c_get import handle_c_get
 from fileroom_server.c_move import handle_c_move
@@ -39,12 +41,27 @@ _REJECTIONS: dict[tuple[int | None, ...], str] = {
 }
 
 
+class ApplicationEntity(AE):
+    """pynetdicom's, with a maximum of associations that holds for all receiving processes together."""
+
+    place: ReceiverPlace | None = None
+
+    @property
+    def maximum_associations(self) -> int:
+        others = self.place.of_others() if self.place else 0
+        return int(max(self._maximum_associations - others, 0))
+
+    @maximum_associations.setter
+    def maximum_associations(self, value: int) -> None:
+        self._maximum_associations = value
+
+
 def create_application_entity(
     dicom: DicomConfiguration, peers: Iterable[Peer] = (), *, only_peers_may_call: bool = False
 ) -> AE:
     """An application entity that knows whom it lets in and what it takes; `listen` opens its port."""
     _quieten_pynetdicom()
-    entity = AE(ae_title=dicom.ae_title)
+    entity = ApplicationEntity(ae_title=dicom.ae_title)
     entity.supported_contexts = supported_contexts()
     entity.require_called_aet = dicom.require_called_ae_title
     if only_peers_may_call:
@@ -81,8 +98,20 @@ def event_handlers(storage: Storage, ae_title: str, peers: Iterable[Peer] = ()) 
     ]
 
 
-def listen(entity: AE, address: tuple[str, int], handlers: Sequence[EventHandlerType]) -> AssociationServer:
-    """Accepts associations at `address` (port 0: any free one) in threads of their own, until `drain`."""
+def listen(
+    entity: AE,
+    address: tuple[str, int],
+    handlers: Sequence[EventHandlerType],
+    listener: socket.socket | None = None,
+    place: ReceiverPlace | None = None,
+) -> AssociationServer:
+    """Accepts associations at `address` (port 0: any free one) in threads of their own, until `drain`.
+
+    A `listener` is a socket that listens there already, for this process and others, among which `place` is ours.
+    """
+    place = place or ReceiverPlace(AssociationCounts(1), 0)
+    if isinstance(entity, ApplicationEntity):
+        entity.place = place
     server = AssociationServer(
         entity,
         address,
@@ -90,6 +119,8 @@ def listen(entity: AE, address: tuple[str, int], handlers: Sequence[EventHandler
         entity.supported_contexts,
         evt_handlers=list(handlers),
         request_handler=BoundedRequestHandler,
+        listener=listener,
+        place=place,
     )
     entity._servers.append(server)
     threading.Thread(

@@ -1,7 +1,7 @@
 """Associations that wait for their peer instead of polling for it, accepted or asked for."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from pynetdicom import AE, evt
@@ -24,6 +24,7 @@ class WaitingAssociation(Association):
         super().__init__(ae, mode)
         self.dul = self.upper_layer = UpperLayer(self)
         self.dimse = self.receiver = BoundedReceiver(self)
+        self.ended: Callable[[], None] = lambda: None  # called when it has nothing more to do
         # they reach the timers of the provider
         self.acse_timeout = ae.acse_timeout
         self.network_timeout = ae.network_timeout
@@ -34,6 +35,7 @@ class WaitingAssociation(Association):
             self._serve_requests()
         finally:
             self.receiver.forget()
+            self.ended()
 
     def _serve_requests(self) -> None:
         while not self._kill:

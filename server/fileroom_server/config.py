@@ -121,6 +121,7 @@ class DicomConfiguration(_Section):
     port: Port = 11112
     require_called_ae_title: bool = False
     calling_ae_titles: Literal["automatic", "any", "peers"] = "automatic"
+    processes: Annotated[int, Field(ge=1, le=256)] = 2
     maximum_associations: Annotated[int, Field(ge=1, le=10_000)] = 64
     maximum_pdu_size: Annotated[int, Field(ge=4096, le=16 * 2**20)] = 256 * 2**10
     acse_timeout: Seconds = 30

@@ -1,13 +1,15 @@
 """The receiving process: the application entity, its storage, and the adoption of what a crash left behind."""
 
+import gc
 import logging
 import signal
+import socket
 import threading
 
 from fileroom_server.application_entity import create_application_entity, drain, event_handlers, listen
+from fileroom_server.association_counts import ReceiverPlace
 from fileroom_server.config import Configuration
 from fileroom_server.heartbeat import Heartbeat
-from fileroom_server.listening import CannotListen
 from fileroom_server.service import Listening
 from fileroom_server.wiring import storage_settings
 from fileroom_storage.errors import StorageError
@@ -19,24 +21,34 @@ BEAT_SECONDS = 0.5
 PURGE_SECONDS = 60.0
 
 
-def receive(configuration: Configuration, port: int, heartbeat: Heartbeat, listening: Listening) -> None:
-    """Serves DIMSE until SIGTERM, then lets associations finish. `listening` is told the port. Raises CannotListen."""
+def receive(
+    configuration: Configuration,
+    listener: socket.socket,
+    place: ReceiverPlace,
+    heartbeat: Heartbeat,
+    listening: Listening,
+) -> None:
+    """Serves DIMSE until SIGTERM, then lets associations finish. `listening` is told the port."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     dicom, peers = configuration.dicom, configuration.peers
     with Storage.open(storage_settings(configuration)) as storage:
         entity = create_application_entity(dicom, peers, only_peers_may_call=configuration.only_peers_may_call)
-        try:
-            server = listen(entity, (dicom.host, port), event_handlers(storage, dicom.ae_title, peers))
-        except OSError as error:
-            raise CannotListen("DICOM", dicom.host, port, "--dicom-port", error) from error
+        handlers = event_handlers(storage, dicom.ae_title, peers)
+        server = listen(entity, listener.getsockname()[:2], handlers, listener, place)
+        # what is here now stays: a collection need not look at it each time
+        gc.collect()
+        gc.freeze()
         heartbeat.beat()
         listening(server.server_address[1])
-        threading.Thread(target=_adopt_orphans, args=(storage, stop), name="fileroom-orphans", daemon=True).start()
-        threading.Thread(target=_purge, args=(configuration, storage, stop), name="fileroom-purge", daemon=True).start()
+        if place.is_first:
+            threading.Thread(target=_adopt_orphans, args=(storage, stop), name="fileroom-orphans", daemon=True).start()
+            purge = (configuration, storage, stop)
+            threading.Thread(target=_purge, args=purge, name="fileroom-purge", daemon=True).start()
         while not stop.wait(BEAT_SECONDS):
             heartbeat.beat()
+            server.publish_count()
         heartbeat.stop()
         drain(server, configuration.drain_timeout)
 

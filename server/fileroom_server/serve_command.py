@@ -28,6 +28,7 @@ def serve(configuration: Configuration) -> None:
 
     Then associations and requests that are running may finish; a second signal ends them at once.
     """
+    from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
     from fileroom_server.heartbeat import Heartbeat
     from fileroom_server.http_process import serve_http
     from fileroom_server.listening import listening_socket
@@ -42,27 +43,40 @@ def serve(configuration: Configuration) -> None:
         pass  # before the processes, which want it to be there
     http = configuration.http
     _check_addresses(configuration)
+    dicom = configuration.dicom
     listener = listening_socket(http.host, http.port)
-    heartbeat = Heartbeat(_HEARTBEAT_PATIENCE)
+    dicom_listener = listening_socket(dicom.host, dicom.port)
+    counts = AssociationCounts(dicom.processes)
+    heartbeats = [Heartbeat(_HEARTBEAT_PATIENCE) for _ in range(dicom.processes)]
 
-    def receive_dicom(port: int, listening: "Listening") -> None:
-        listener.close()  # or HTTP clients would wait for this process when the others are gone
-        receive(configuration, port, heartbeat, listening)
+    def receiver(number: int) -> Service:
+        heartbeat = heartbeats[number]
+
+        def receive_dicom(_port: int, listening: "Listening") -> None:
+            listener.close()  # or HTTP clients would wait for this process when the others are gone
+            receive(configuration, dicom_listener, ReceiverPlace(counts, number), heartbeat, listening)
+
+        return Service("DICOM receiver", "fileroom-dicom", receive_dicom, dicom.port, heartbeat.stop)
+
+    def serve_web(_port: int, listening: "Listening") -> None:
+        dicom_listener.close()
+        serve_http(configuration, listener, readiness, listening)
 
     def readiness() -> dict[str, str | None]:
-        return {"dicom": None if heartbeat.is_beating() else "the DICOM receiver is not running; see the server's log"}
+        beating = all(heartbeat.is_beating() for heartbeat in heartbeats)
+        return {"dicom": None if beating else "a DICOM receiver is not running; see the server's log"}
 
-    receiver = Service("DICOM receiver", "fileroom-dicom", receive_dicom, configuration.dicom.port, heartbeat.stop)
-    web = Service(
-        "HTTP server",
-        "fileroom-http",
-        lambda _port, listening: serve_http(configuration, listener, readiness, listening),
-        http.port,
-        lambda: None,
-    )
-    supervisor = Supervisor((receiver, web), configuration.drain_timeout)
+    def stop_listening() -> None:
+        listener.close()
+        dicom_listener.close()
+
+    receivers = [receiver(number) for number in range(dicom.processes)]
+    web = Service("HTTP server", "fileroom-http", serve_web, http.port, lambda: None)
+    supervisor = Supervisor((*receivers, web), configuration.drain_timeout)
     try:
-        code = supervisor.run(started=lambda: _tell(configuration, receiver.port, web.port), stopping=listener.close)
+        code = supervisor.run(
+            started=lambda: _tell(configuration, receivers[0].port, web.port), stopping=stop_listening
+        )
     except StartFailure as failure:
         raise click.ClickException(str(failure)) from None
     sys.exit(code)

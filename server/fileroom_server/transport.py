@@ -12,6 +12,7 @@ from pynetdicom.transport import (
     ThreadedAssociationServer,
 )
 
+from fileroom_server.association_counts import ReceiverPlace
 from fileroom_server.pdu_reading import PduSocket
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class BoundedRequestHandler(RequestHandler):
         server = self.server
         association = accepted_association(self.ae, server.contexts, self.local, self.remote)
         association._server = server
+        association.ended = cast("AssociationServer", server).publish_count
         association.name = f"AcceptorThread of {self.remote.address}"  # by which pynetdicom knows them
         connection = cast("socket.socket", self.request)
         connection.settimeout(association.network_timeout)
@@ -73,14 +75,45 @@ class BoundedRequestHandler(RequestHandler):
 
 
 class AssociationServer(ThreadedAssociationServer):
-    """Listens, and accepts connections while there are not far too many."""
+    """Accepts connections while there are not far too many, at a socket that other processes may listen at too."""
 
     request_queue_size = 128
     daemon_threads = True
 
+    def __init__(self, *arguments: Any, listener: socket.socket | None, place: ReceiverPlace, **options: Any) -> None:
+        self._listener = listener
+        self._place = place
+        super().__init__(*arguments, **options)
+
+    def server_bind(self) -> None:
+        if self._listener is None:
+            super().server_bind()
+        else:
+            super().server_close()
+            self.socket = self._listener
+            self.server_address = self._listener.getsockname()
+        if self.socket is not None:
+            self.socket.setblocking(False)  # another process may be faster
+
+    def server_activate(self) -> None:
+        if self._listener is None:
+            super().server_activate()
+
+    def server_close(self) -> None:
+        """Other processes may go on at the same socket."""
+        if self.socket is not None:
+            self.socket.close()
+
     def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        count = len(self.active_associations)
+        self._place.publish(count)
+        self._place.give_way(count)
         connection, address = super().get_request()
+        self._place.publish(count + 1)
         return PromptSocket.of(connection), address
+
+    def publish_count(self) -> None:
+        self._place.publish(len(self.active_associations))
 
     def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002  # of socketserver
         # connections that never ask for an association cost threads too, until the ACSE timeout ends them

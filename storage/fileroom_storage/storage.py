@@ -77,7 +77,9 @@ class Storage:
         retention = Retention(settings.undo_time, settings.purge_rejected)
         # connections of its own: readers that hold all others must not keep objects from coming in
         writing = ConnectionPool(size=1, overflow=1, timeout=settings.pool.timeout, recycle=settings.pool.recycle)
-        self._writer_engine = create_engine(settings.database_url, durability=settings.durability, pool=writing)
+        self._writer_engine = create_engine(
+            settings.database_url, durability=settings.durability, pool=writing, writer=True
+        )
         self._writer = IndexWriter(self._writer_engine, self._tables, self._objects, retention)
         self._receiver = Receiver(self._objects, self._writer, registry, self._notify)
         # PS3.4 C.4.1.1.3.2: all that is here can be had at once

@@ -1,6 +1,7 @@
 """Connections to the index, and what differs between the databases it may live in."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from .value_pattern import sqlite_regexp
 Durability = Literal["full", "relaxed"]
 
 _SQLITE_BUSY_SECONDS = 30
+_FIRST_PAUSE = 0.0002
+_LONGEST_PAUSE = 0.02
 # deadlock and lock wait timeout of MariaDB/MySQL
 _RETRYABLE_MYSQL = frozenset({1205, 1213, 1020})
 # serialization failure, deadlock, lock not available of PostgreSQL
@@ -40,8 +43,13 @@ class ConnectionPool:
     recycle: float = 1800.0
 
 
-def create_engine(database: str, *, durability: Durability = "full", pool: ConnectionPool | None = None) -> Engine:
-    """An engine for the index. `database` is a SQLAlchemy URL; a driver may be left out."""
+def create_engine(
+    database: str, *, durability: Durability = "full", pool: ConnectionPool | None = None, writer: bool = False
+) -> Engine:
+    """An engine for the index. `database` is a SQLAlchemy URL; a driver may be left out.
+
+    A `writer` waits for other writers in short steps, to have its turn as soon as they are done.
+    """
     try:
         url = make_url(database)
     except ArgumentError:
@@ -57,7 +65,7 @@ def create_engine(database: str, *, durability: Durability = "full", pool: Conne
     backend = url.get_backend_name()
     pool = pool or ConnectionPool()
     if backend == "sqlite":
-        return _sqlite_engine(url, durability, pool)
+        return _sqlite_engine(url, durability, pool, writer=writer)
     options: dict[str, Any] = {
         "pool_size": pool.size,
         "max_overflow": pool.overflow,
@@ -79,7 +87,7 @@ def create_engine(database: str, *, durability: Durability = "full", pool: Conne
     return sqlalchemy.create_engine(url, **options)
 
 
-def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: ConnectionPool) -> Engine:
+def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: ConnectionPool, *, writer: bool) -> Engine:
     if not url.database or url.database == ":memory:":
         raise UnsupportedDatabase("the index has to outlive the process; name a file, as in sqlite:///index.sqlite")
     engine = sqlalchemy.create_engine(
@@ -105,16 +113,36 @@ def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: Connection
         cursor.execute("PRAGMA cache_size = -65536")
         # 16 MiB: a checkpoint copies the pages that every object changes once, not once in a hundred objects
         cursor.execute("PRAGMA wal_autocheckpoint = 4000")
+        if writer:
+            cursor.execute("PRAGMA busy_timeout = 0")
         cursor.close()
         connection.create_function("regexp", 2, sqlite_regexp, deterministic=True)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # a transaction that will write takes its lock at once: upgrading a read lock would fail under load
-        writes = connection.get_execution_options().get("fileroom_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get("fileroom_write", False):
+            _begin_immediate(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _begin_immediate(connection: Connection) -> None:
+    """SQLite itself waits for other writers in steps that grow to 0.1 s, and so keeps a batch of 1 ms waiting."""
+    deadline = time.monotonic() + _SQLITE_BUSY_SECONDS
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except OperationalError as error:
+            if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+        else:
+            return
+        time.sleep(pause)
+        pause = min(1.5 * pause, _LONGEST_PAUSE)
 
 
 def sqlite_path(engine: Engine) -> Path | None:

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import itertools
 import logging
 import os
 import re
@@ -185,7 +186,7 @@ class FilesystemObjectStore:
         self._objects = self.root / "objects"
         self._durable_folders: set[Path] = set()
         self._folder = secrets.token_hex(1)
-        self._placed = 0
+        self._placed = itertools.count(1)
         with _failures(self.root):
             missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
             for folder in (self.root, self._incoming, self._objects):
@@ -259,18 +260,17 @@ class FilesystemObjectStore:
     def move_to_objects(self, path: Path) -> str:
         """Rename a finished file of incoming/ to its place; returns the key. For the writer only."""
         # a run of objects goes into one folder: they are synced together, and mostly read together
-        self._placed += 1
-        if self._placed % _RUN == 0:
-            self._folder = secrets.token_hex(1)
-        name = self._folder + secrets.token_hex(15)
+        folder = self._folder
+        if next(self._placed) % _RUN == 0:
+            folder = self._folder = secrets.token_hex(1)
         now = time.gmtime()
-        key = f"{now.tm_year:04d}/{now.tm_mon:02d}/{now.tm_mday:02d}/{self._folder}/{name}.dcm"
+        key = f"{now.tm_year:04d}/{now.tm_mon:02d}/{now.tm_mday:02d}/{folder}/{folder}{secrets.token_hex(15)}.dcm"
         target = self._objects / key
         try:
             path.rename(target)
         except FileNotFoundError:
-            for folder in reversed(self._parents(target)[:-1]):
-                folder.mkdir(mode=0o700, exist_ok=True)
+            for parent in reversed(self._parents(target)[:-1]):
+                parent.mkdir(mode=0o700, exist_ok=True)
             path.rename(target)
         return key
 

@@ -44,8 +44,12 @@ def doomed(data: Path) -> Iterator[Served]:
         served.close()
 
 
+def receivers(served: Served) -> list[int]:
+    return [pid for pid, name in processes_below(served.process.pid).items() if name == "fileroom-dicom"]
+
+
 def receiver(served: Served) -> int:
-    return next(pid for pid, name in processes_below(served.process.pid).items() if name == "fileroom-dicom")
+    return receivers(served)[0]
 
 
 def readiness(served: Served) -> tuple[int, dict[str, str]]:
@@ -293,8 +297,8 @@ class TestStop:
         wait_until(lambda: not any(map(is_running, below)), 5)
 
     def test_its_processes_end_with_it(self, doomed: Served) -> None:
-        # the receiver, gunicorn's master and two workers
-        wait_until(lambda: len(processes_below(doomed.process.pid)) == 4)
+        # two receivers, gunicorn's master and two workers
+        wait_until(lambda: len(processes_below(doomed.process.pid)) == 5)
         below = processes_below(doomed.process.pid)
         doomed.process.kill()
         doomed.process.wait()
@@ -307,7 +311,8 @@ def test_a_crash_while_receiving_loses_nothing_acknowledged(data: Path) -> None:
         with sending(served.dicom_port) as association:
             for number, dataset in enumerate(instances(1000)):
                 if number == 30:
-                    os.kill(receiver(served), signal.SIGKILL)
+                    for pid in receivers(served):
+                        os.kill(pid, signal.SIGKILL)
                 if send(association, dataset) != 0x0000:
                     break
                 acknowledged.add(dataset.SOPInstanceUID)
