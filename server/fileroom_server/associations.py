@@ -53,6 +53,17 @@ class WaitingAssociation(Association):
 
     def _ends(self) -> bool:
         """Answers the end of the association that the peer, the network or time has brought."""
+        if self.upper_layer.to_user_queue.qsize() and self._is_ended_by_peer():
+            return True
+        if not self.dul.is_alive():
+            return True
+        if self.dul.idle_timer_expired():
+            _log.warning("association with %s aborted: it was idle for too long", self.remote["address"])
+            self.abort()
+            return True
+        return False
+
+    def _is_ended_by_peer(self) -> bool:
         if self.is_established and self.acse.is_release_requested():
             self.acse.send_release(is_response=True)
             self.is_released = True
@@ -64,12 +75,6 @@ class WaitingAssociation(Association):
             self.is_aborted = True
             self.is_established = False
             evt.trigger(self, evt.EVT_ABORTED, {})
-            return True
-        if not self.dul.is_alive():
-            return True
-        if self.dul.idle_timer_expired():
-            _log.warning("association with %s aborted: it was idle for too long", self.remote["address"])
-            self.abort()
             return True
         return False
 

@@ -7,7 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import IO, Any, Protocol, cast
 
@@ -269,7 +269,12 @@ def _store_response(elements: dict[int, bytes]) -> C_STORE:
 
 def _uid(elements: dict[int, bytes], tag: int) -> UID | None:
     text = command_set.text(elements, tag)
-    return UID(text) if text is not None and len(text) <= _UID_LENGTH else None
+    return _uid_of(text) if text is not None and len(text) <= _UID_LENGTH else None
+
+
+@lru_cache(maxsize=256)
+def _uid_of(text: str) -> UID:
+    return UID(text)
 
 
 def _check_size(message: DIMSEMessage) -> None:

@@ -1,6 +1,5 @@
 """The receiving process: the application entity, its storage, and the adoption of what a crash left behind."""
 
-import gc
 import logging
 import signal
 import socket
@@ -8,6 +7,7 @@ import threading
 
 from fileroom_server.application_entity import create_application_entity, drain, event_handlers, listen
 from fileroom_server.association_counts import ReceiverPlace
+from fileroom_server.child_process import collect_less
 from fileroom_server.config import Configuration
 from fileroom_server.heartbeat import Heartbeat
 from fileroom_server.service import Listening
@@ -37,9 +37,7 @@ def receive(
         entity = create_application_entity(dicom, peers, only_peers_may_call=configuration.only_peers_may_call)
         handlers = event_handlers(storage, dicom.ae_title, peers)
         server = listen(entity, listener.getsockname()[:2], handlers, listener, place)
-        # what is here now stays: a collection need not look at it each time
-        gc.collect()
-        gc.freeze()
+        collect_less()
         heartbeat.beat()
         listening(server.server_address[1])
         if place.is_first:

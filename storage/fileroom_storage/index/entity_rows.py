@@ -92,9 +92,10 @@ class _InstanceRows:
     def __init__(self, registry: Registry) -> None:
         self._attributes = entity_attributes(registry, Level.IMAGE)
         self._columns = tuple(
-            (attribute.tag, attribute.column, attribute.vr, attribute.tag_hex, _Memory(attribute))
+            (attribute.tag, attribute.column, attribute.vr, attribute.tag_hex, memory, memory.known)
             for attribute in self._attributes
             if not attribute.items
+            for memory in [_Memory(attribute)]
         )
         # names and sequences have rows of their own
         self._with_rows = tuple(
@@ -108,14 +109,15 @@ class _InstanceRows:
         columns: dict[str, Any] = {}
         residue: dict[str, JsonElement] = {}
         length = 0
-        for tag, column, vr, tag_hex, memory in self._columns:
+        for tag, column, vr, tag_hex, memory, known in self._columns:
             element = elements.get(tag)
             if element is None:
                 columns[column] = None
                 continue
             # without a VR of its own (implicit VR, UN) the element's meaning may depend on others
             if element[0] == vr and element[2] <= _LONGEST_VALUE:
-                columns[column], kept = memory.recall(value(element), header)
+                raw = value(element)
+                columns[column], kept = known.get(raw) or memory.learn(raw, header)
             else:
                 length += element[2]
                 columns[column], kept = memory.read(header)
@@ -131,20 +133,18 @@ class _Memory:
 
     def __init__(self, attribute: Attribute) -> None:
         self._attribute = attribute
-        self._known: dict[bytes, Remembered] = {}
+        self.known: dict[bytes, Remembered] = {}
         self._is_text = attribute.vr in _TEXT_VRS
         self._is_number = attribute.vr in _BINARY_VRS
 
-    def recall(self, value: bytes, header: Header) -> Remembered:
-        known = self._known.get(value)
-        if known is None:
-            known = self.read(header)
-            # ASCII without escape sequences means the same in every character set
-            if self._is_number or (self._is_text and value.isascii() and b"\x1b" not in value):
-                if len(self._known) >= _VALUES:
-                    self._known.clear()
-                self._known[value] = known
-        return known
+    def learn(self, value: bytes, header: Header) -> Remembered:
+        read = self.read(header)
+        # ASCII without escape sequences means the same in every character set
+        if self._is_number or (self._is_text and value.isascii() and b"\x1b" not in value):
+            if len(self.known) >= _VALUES:
+                self.known.clear()
+            self.known[value] = read
+        return read
 
     def read(self, header: Header) -> Remembered:
         columns, residue = to_row((self._attribute,), header.element)

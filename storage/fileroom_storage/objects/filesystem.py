@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from mmap import PROT_READ, mmap
@@ -32,6 +31,7 @@ _AGE_OF_LEFTOVER_WITHOUT_LOCKS = 24 * 3600.0
 
 _KNOWN_FOLDERS_LIMIT = 4096
 _RUN = 100
+_NAME_LENGTH = len("/" + 32 * "0" + ".dcm")
 
 _WHAT_TO_DO = {
     errno.ENOSPC: "its disk is full; free some space, then send again",
@@ -58,7 +58,7 @@ def _failures(root: Path) -> Iterator[None]:
         raise StorageUnavailable(f"The object store is not available: {advice}.") from error
 
 
-def _fsync_folder(path: Path) -> None:
+def _fsync_folder(path: Path | str) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -82,7 +82,7 @@ def _read_at(descriptor: int, offset: int, length: int) -> bytes:
 class FilesystemObjectWriter:
     """An object being written into incoming/; its lock says that its process lives."""
 
-    def __init__(self, store: "FilesystemObjectStore", path: Path) -> None:
+    def __init__(self, store: "FilesystemObjectStore", path: str) -> None:
         self._store = store
         self._path = path
         self._size = 0
@@ -143,7 +143,7 @@ class FilesystemObjectWriter:
     def discard(self) -> None:
         if self._descriptor >= 0:
             with suppress(OSError):  # remove_stale_temporary tries again
-                self._path.unlink(missing_ok=True)
+                Path(self._path).unlink(missing_ok=True)
             self._close()
 
     def __enter__(self) -> Self:
@@ -184,7 +184,7 @@ class FilesystemObjectStore:
         self.durability = durability
         self._incoming = self.root / "incoming"
         self._objects = self.root / "objects"
-        self._durable_folders: set[Path] = set()
+        self._durable_folders: set[str] = set()
         self._folder = secrets.token_hex(1)
         self._placed = itertools.count(1)
         with _failures(self.root):
@@ -198,7 +198,7 @@ class FilesystemObjectStore:
     def create(self) -> FilesystemObjectWriter:
         # A folder that has gone is not made anew: its disk may not be mounted.
         with _failures(self.root):
-            return FilesystemObjectWriter(self, self._incoming / f"{uuid.uuid4().hex}.part")
+            return FilesystemObjectWriter(self, f"{self._incoming}/{secrets.token_hex(16)}.part")
 
     def open(self, key: str) -> BinaryIO:
         return os.fdopen(self._descriptor(key), "rb")
@@ -229,7 +229,7 @@ class FilesystemObjectStore:
             yield from filter(_KEY.fullmatch, self._walk(self._objects, "", _FOLDER_NAMES))
 
     def sync_folders(self, keys: Iterable[str]) -> None:
-        folders = {self._path(key).parent for key in keys}
+        folders = {f"{self._objects}/{self._checked(key)[:-_NAME_LENGTH]}" for key in keys}
         if self.durability != "full":
             return
         with _failures(self.root):
@@ -238,7 +238,7 @@ class FilesystemObjectStore:
             # Another process may have made a folder and not have synced its parents yet, so the first object that
             # this process puts into a folder pays for them, whoever made it.
             new = folders - self._durable_folders
-            for parent in {parent for folder in new for parent in self._parents(folder)}:
+            for parent in {parent for folder in new for parent in self._parents(Path(folder))}:
                 _fsync_folder(parent)
         if len(self._durable_folders) > _KNOWN_FOLDERS_LIMIT:
             self._durable_folders.clear()
@@ -257,7 +257,7 @@ class FilesystemObjectStore:
                     removed += self._remove_if_stale(Path(entry.path))
         return removed
 
-    def move_to_objects(self, path: Path) -> str:
+    def move_to_objects(self, path: str) -> str:
         """Rename a finished file of incoming/ to its place; returns the key. For the writer only."""
         # a run of objects goes into one folder: they are synced together, and mostly read together
         folder = self._folder
@@ -265,13 +265,13 @@ class FilesystemObjectStore:
             folder = self._folder = secrets.token_hex(1)
         now = time.gmtime()
         key = f"{now.tm_year:04d}/{now.tm_mon:02d}/{now.tm_mday:02d}/{folder}/{folder}{secrets.token_hex(15)}.dcm"
-        target = self._objects / key
+        target = f"{self._objects}/{key}"
         try:
-            path.rename(target)
+            os.rename(path, target)  # noqa: PTH104  # a Path costs more than the rename
         except FileNotFoundError:
-            for parent in reversed(self._parents(target)[:-1]):
+            for parent in reversed(self._parents(Path(target))[:-1]):
                 parent.mkdir(mode=0o700, exist_ok=True)
-            path.rename(target)
+            os.rename(path, target)  # noqa: PTH104  # as above
         return key
 
     def _parents(self, path: Path) -> list[Path]:
@@ -279,12 +279,15 @@ class FilesystemObjectStore:
         parents = list(path.parents)
         return parents[: parents.index(self._objects) + 1]
 
-    def _path(self, key: str) -> Path:
+    def _checked(self, key: str) -> str:
         if not _KEY.fullmatch(key):
             raise ObjectMissing(
                 "The index names an object by a key that this object store never gives out; run `fileroom check`."
             )
-        return self._objects / key
+        return key
+
+    def _path(self, key: str) -> Path:
+        return self._objects / self._checked(key)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
