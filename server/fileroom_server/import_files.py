@@ -1,9 +1,9 @@
-"""The import of one file into storage; runs in the threads of the import's processes."""
+"""The import of files into storage, a batch at a time; runs in the import's processes."""
 
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -12,7 +12,7 @@ from fileroom_server.import_outcome import FileOutcome, SourceFile, failed, refu
 from fileroom_server.import_sources import is_media_directory
 from fileroom_storage.errors import StorageError, UnusableObject, UnusableReason
 from fileroom_storage.parse.part10 import read_file_meta
-from fileroom_storage.storage import ImportOutcome, Provenance, Storage
+from fileroom_storage.storage import ImportOutcome, IncomingObject, Provenance, Storage, StoreOutcome
 
 _log = logging.getLogger(__name__)
 
@@ -20,24 +20,49 @@ _HEAD = 1 << 16
 _CHUNK = 1 << 20
 
 
-def import_file(storage: Storage, file: SourceFile, association: str) -> FileOutcome:
-    """Stores a file, whatever it is; errors are outcomes."""
-    try:
-        with _opened(file) as source:
-            return _import(storage, file, source, association)
-    except UnusableObject as error:
+def import_files(storage: Storage, files: Sequence[SourceFile], association: str) -> list[FileOutcome]:
+    """Stores files, whatever they are, all together; errors are outcomes."""
+    received: dict[int, IncomingObject] = {}
+    outcomes: dict[int, FileOutcome] = {}
+    for number, file in enumerate(files):
+        try:
+            with _opened(file) as source:
+                received[number] = _received(storage, source)
+        except Exception as error:  # noqa: BLE001  # one file must not end an import, whatever it holds
+            outcomes[number] = _failed(file, error)
+    stored = storage.store_many(list(received.values()), Provenance("import", association=association))
+    for number, outcome in zip(received, stored, strict=True):
+        file = files[number]
+        outcomes[number] = _failed(file, outcome) if isinstance(outcome, Exception) else _stored(file, outcome)
+    return [outcomes[number] for number in range(len(files))]
+
+
+def _failed(file: SourceFile, error: Exception) -> FileOutcome:
+    if isinstance(error, UnusableObject):
         return refused(file.name, error.reason.value, str(error), file.size)
-    except StorageError as error:
+    if isinstance(error, StorageError):
         return FileOutcome(file.name, ImportOutcome.FAILED, str(error), size=file.size, try_again=True)
-    except OSError as error:
+    if isinstance(error, OSError):
         return failed(file.name, error)
-    except Exception as error:  # noqa: BLE001  # one file must not end an import, whatever it holds
-        if file.member is not None and isinstance(error, DAMAGED):
-            return refused(file.name, "damaged in the archive", str(error), file.size)
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        # without the error's own text, which may quote a value
-        _log.error("%s at %s:%s", type(error).__name__, place.filename, place.lineno)
-        return FileOutcome(file.name, ImportOutcome.FAILED, f"an error of fileroom itself, {type(error).__name__}")
+    if file.member is not None and isinstance(error, DAMAGED):
+        return refused(file.name, "damaged in the archive", str(error), file.size)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    # without the error's own text, which may quote a value
+    _log.error("%s at %s:%s", type(error).__name__, place.filename, place.lineno)
+    return FileOutcome(file.name, ImportOutcome.FAILED, f"an error of fileroom itself, {type(error).__name__}")
+
+
+def _stored(file: SourceFile, stored: StoreOutcome) -> FileOutcome:
+    return FileOutcome(
+        file.name,
+        ImportOutcome(stored.status),
+        sop_class_uid=stored.sop_class_uid,
+        sop_instance_uid=stored.sop_instance_uid,
+        study_instance_uid=stored.study_instance_uid,
+        series_instance_uid=stored.series_instance_uid,
+        conflicts=tuple(conflict.value for conflict in stored.conflicts),
+        size=file.size,
+    )
 
 
 @contextmanager
@@ -51,7 +76,7 @@ def _opened(file: SourceFile) -> Iterator[IO[bytes]]:
             yield source
 
 
-def _import(storage: Storage, file: SourceFile, source: IO[bytes], association: str) -> FileOutcome:
+def _received(storage: Storage, source: IO[bytes]) -> IncomingObject:
     head = _read_head(source)
     _refuse_early(head)
     incoming = storage.receive()
@@ -60,19 +85,10 @@ def _import(storage: Storage, file: SourceFile, source: IO[bytes], association: 
         del head
         while chunk := source.read(_CHUNK):
             incoming.write(chunk)
-        stored = incoming.store(Provenance("import", association=association))
-    finally:
+    except BaseException:
         incoming.discard()
-    return FileOutcome(
-        file.name,
-        ImportOutcome(stored.status),
-        sop_class_uid=stored.sop_class_uid,
-        sop_instance_uid=stored.sop_instance_uid,
-        study_instance_uid=stored.study_instance_uid,
-        series_instance_uid=stored.series_instance_uid,
-        conflicts=tuple(conflict.value for conflict in stored.conflicts),
-        size=file.size,
-    )
+        raise
+    return incoming
 
 
 def _read_head(source: IO[bytes]) -> bytes:

@@ -1,10 +1,10 @@
-"""The processes of an import: each opens storage of its own and imports files in a few threads."""
+"""The processes of an import: each opens storage of its own and imports files in batches."""
 
 import os
 import signal
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,14 +15,13 @@ from typing import Self
 
 from fileroom_server.child_process import FORK, become_child
 from fileroom_server.config import LoggingConfiguration
-from fileroom_server.import_files import import_file
+from fileroom_server.import_files import import_files
 from fileroom_server.import_outcome import FileOutcome, SourceFile
 from fileroom_server.logs import start_logging
 from fileroom_storage.storage import ImportOutcome, Storage, StorageSettings
 
-# Threads wait together for the group commit of their process; more of them only make larger batches.
-THREADS = 8
-_BATCH = 4 * THREADS
+# One batch is one transaction.
+_BATCH = 32
 _BATCH_BYTES = 64 << 20
 _BATCHES_AHEAD = 2
 
@@ -128,7 +127,6 @@ class _Process:
     """What a process of the pool has opened."""
 
     storage: Storage
-    threads: ThreadPoolExecutor
     association: str
     stopped: Event
 
@@ -140,20 +138,15 @@ def _begin(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says when to stop
     start_logging(logging)
     _Process.storage = Storage.open(settings)
-    _Process.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="import")
     _Process.association = association
     _Process.stopped = stopped
 
 
 def import_batch(files: Sequence[SourceFile]) -> list[FileOutcome | None]:
     """Runs in a process of the pool. None for files that the import was stopped before."""
-    return list(_Process.threads.map(_import_unless_stopped, files))
-
-
-def _import_unless_stopped(file: SourceFile) -> FileOutcome | None:
     if _Process.stopped.is_set():
-        return None
-    return import_file(_Process.storage, file, _Process.association)
+        return [None] * len(files)
+    return [*import_files(_Process.storage, files, _Process.association)]
 
 
 def _lost(file: SourceFile) -> FileOutcome:

@@ -1,7 +1,8 @@
 """An object on its way in: written down, its header read, handed to the index; each byte is touched once."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,13 +15,15 @@ from .index.entity_rows import EntityRows
 from .index.ingest import Outcome
 from .index.writer import IndexWriter, utc_now
 from .objects import ObjectStore, ObjectWriter
-from .parse.frames import frame_layout
+from .parse.frames import FrameLayout, frame_layout
 from .parse.header import Header, parse_header
 from .parse.mapped_pages import STRETCH, let_go_of_pages
 from .parse.part10 import encode_file_meta, read_file_meta
 from .spool import Spool
 
 Buffer = bytes | bytearray | memoryview
+
+_SYNCING_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,20 @@ class StoreOutcome:
     series_instance_uid: str
     conflicts: tuple[ConflictType, ...] = ()
     mismatched: tuple[str, ...] = ()  # what the request said otherwise than the data set, by keyword
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyObject:
+    """An object that is written and understood, to be made durable, visible and indexed."""
+
+    writer: ObjectWriter
+    header: Header
+    uids: InstanceUids
+    transfer_syntax_uid: str
+    data_set_offset: int
+    layout: FrameLayout | None
+    digest: str
+    provenance: Provenance
 
 
 class Receiver:
@@ -50,6 +67,8 @@ class Receiver:
         self._writer = writer
         self.rows_of = EntityRows(registry)
         self._notify = notify
+        # threads are made when there is something to do for them
+        self._syncing = ThreadPoolExecutor(_SYNCING_THREADS, thread_name_prefix="fileroom-sync")
 
     def begin(self) -> "IncomingObject":
         return IncomingObject(self, self._objects.create())
@@ -94,31 +113,53 @@ class Receiver:
         meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
         writer.write(meta)
         writer.write(data_set)
-        return self.publish(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance)
+        return self.publish(ready_object(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance))
 
-    def publish(
-        self,
-        writer: ObjectWriter,
-        data_set: memoryview,
-        header: Header,
-        uids: InstanceUids,
-        transfer_syntax_uid: str,
-        data_set_offset: int,
-        provenance: Provenance,
-        digest: str | None = None,
-    ) -> StoreOutcome:
+    def publish(self, ready: "ReadyObject") -> StoreOutcome:
         """Makes the written object durable and visible, then the index (DESIGN §3.1)."""
-        # offsets into what was inflated lead nowhere in the file; such frames are found when they are asked for
-        layout = None if header.is_deflated else frame_layout(data_set, header)
-        digest = digest or _digest(data_set)
-        writer.sync()
-        size = writer.size
-        stored = StoredObject(writer.publish(), size, digest, transfer_syntax_uid, data_set_offset, layout)
-        return self.submit(arrival_of(header, uids, stored, provenance, utc_now(), self.rows_of))
+        ready.writer.sync()
+        return self.submit(self._arrival(ready))
+
+    def store_many(self, objects: "Sequence[IncomingObject]", provenance: Provenance) -> list[StoreOutcome | Exception]:
+        """As `IncomingObject.store` for each of them, at a cost that they share; errors stand in for outcomes."""
+        outcomes: dict[int, StoreOutcome | Exception] = {}
+        ready: dict[int, ReadyObject] = {}
+        for number, incoming in enumerate(objects):
+            try:
+                ready[number] = incoming.ready(provenance)
+            except Exception as error:  # noqa: BLE001  # one must not keep the others out
+                outcomes[number] = error
+        synced = self._syncing.map(_failure_of, [one.writer.sync for one in ready.values()])
+        outcomes |= {number: error for number, error in zip(ready, synced, strict=True) if error is not None}
+        arrivals: dict[int, Arrival] = {}
+        for number, one in ready.items():
+            if number not in outcomes:
+                try:
+                    arrivals[number] = self._arrival(one)
+                except Exception as error:  # noqa: BLE001  # as above
+                    outcomes[number] = error
+        for (number, arrival), outcome in zip(
+            arrivals.items(), self._writer.submit_many(list(arrivals.values())), strict=True
+        ):
+            outcomes[number] = outcome if isinstance(outcome, Exception) else self._told(arrival, outcome)
+        for incoming in objects:
+            incoming.discard()
+        return [outcomes[number] for number in range(len(objects))]
+
+    def _arrival(self, ready: "ReadyObject") -> Arrival:
+        """Makes an object visible; from here on the index has to know of it."""
+        size = ready.writer.size
+        stored = StoredObject(
+            ready.writer.publish(), size, ready.digest, ready.transfer_syntax_uid, ready.data_set_offset, ready.layout
+        )
+        return arrival_of(ready.header, ready.uids, stored, ready.provenance, utc_now(), self.rows_of)
 
     def submit(self, arrival: Arrival, *, adopted: bool = False) -> StoreOutcome:
         """Hands an arrival to the index. What is `adopted` was there before: only its finder may delete its object."""
-        outcome = self._writer.submit(arrival, adopted=adopted)
+        return self._told(arrival, self._writer.submit(arrival, adopted=adopted))
+
+    def _told(self, arrival: Arrival, outcome: Outcome) -> StoreOutcome:
+        """What has become of an arrival, after those who observe have heard of it."""
         if outcome.stored:
             self._notify(
                 InstanceStored(
@@ -131,6 +172,21 @@ class Receiver:
         for gone in outcome.rejected:
             self._notify(InstanceDeleted(gone.study_instance_uid, gone.series_instance_uid, gone.sop_instance_uid))
         return _store_outcome(arrival, outcome)
+
+    def rewritten(
+        self,
+        writer: ObjectWriter,
+        data_set: memoryview,
+        uids: InstanceUids,
+        transfer_syntax_uid: str,
+        provenance: Provenance,
+    ) -> ObjectWriter:
+        """The object anew, with the file meta information that it came without."""
+        anew = self._objects.create()
+        anew.write(_file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance))
+        anew.write(data_set)
+        writer.discard()
+        return anew
 
     def rewrite(
         self, data_set: memoryview, transfer_syntax_uid: str, provenance: Provenance, study: str | None
@@ -174,8 +230,22 @@ class IncomingObject:
             header = parse_header(data_set, meta.transfer_syntax_uid)
             uids = checked_uids(header, study_instance_uid)
             return self._receiver.publish(
-                writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance
+                ready_object(writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance)
             )
+
+    def ready(self, provenance: Provenance) -> ReadyObject:
+        """What `store` would publish. Raises UnusableObject; the object is still to be discarded then."""
+        buffer = memoryview(self._writer.buffer())
+        meta = read_file_meta(buffer)
+        data_set = buffer[meta.data_set_offset :]
+        header = parse_header(data_set, meta.transfer_syntax_uid)
+        uids = instance_uids(header)
+        if not meta.has_preamble:
+            self._writer = self._receiver.rewritten(self._writer, data_set, uids, meta.transfer_syntax_uid, provenance)
+            return self.ready(provenance)
+        return ready_object(
+            self._writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance
+        )
 
 
 class IncomingDataSet:
@@ -216,15 +286,41 @@ class IncomingDataSet:
                 outcome = self._receiver.rewrite(data_set, self._transfer_syntax_uid, self._provenance, None)
                 return _with_mismatches(outcome, *self._announced)
             return self._receiver.publish(
-                writer,
-                data_set,
-                header,
-                uids,
-                self._transfer_syntax_uid,
-                len(self._meta),
-                self._provenance,
-                self._digest.hexdigest(),
+                ready_object(
+                    writer,
+                    data_set,
+                    header,
+                    uids,
+                    self._transfer_syntax_uid,
+                    len(self._meta),
+                    self._provenance,
+                    self._digest.hexdigest(),
+                )
             )
+
+
+def ready_object(
+    writer: ObjectWriter,
+    data_set: memoryview,
+    header: Header,
+    uids: InstanceUids,
+    transfer_syntax_uid: str,
+    data_set_offset: int,
+    provenance: Provenance,
+    digest: str | None = None,
+) -> ReadyObject:
+    # offsets into what was inflated lead nowhere in the file; such frames are found when they are asked for
+    layout = None if header.is_deflated else frame_layout(data_set, header)
+    digest = digest or _digest(data_set)
+    return ReadyObject(writer, header, uids, transfer_syntax_uid, data_set_offset, layout, digest, provenance)
+
+
+def _failure_of(step: Callable[[], None]) -> Exception | None:
+    try:
+        step()
+    except Exception as error:  # noqa: BLE001  # told to whoever asked for it
+        return error
+    return None
 
 
 def _file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, provenance: Provenance) -> bytes:

@@ -1,7 +1,7 @@
 """The facade of the index and the object store: what the DIMSE and DICOMweb services call."""
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -176,6 +176,10 @@ class Storage:
         """Begins to receive a Part 10 stream."""
         return self._receiver.begin()
 
+    def store_many(self, objects: Sequence[IncomingObject], provenance: Provenance) -> list[StoreOutcome | Exception]:
+        """Stores what `receive` has received, in as few transactions as can be; errors stand in for outcomes."""
+        return self._receiver.store_many(objects, provenance)
+
     def spool(self) -> Spool:
         """Room on the disk for parts of a request, to be closed. Raises StorageUnavailable."""
         return self._receiver.spool()
@@ -342,6 +346,7 @@ __all__ = [
     "ImportState",
     "ImportedFile",
     "IncomingDataSet",
+    "IncomingObject",
     "IndexSchema",
     "Provenance",
     "Query",

@@ -97,18 +97,37 @@ class IndexWriter:
         it again. Raises StorageUnavailable when the index could not take it in time.
         """
         submission = _Submission(arrival, adopted=adopted)
+        self._write([submission])
+        return self._result(submission)
+
+    def submit_many(self, arrivals: Sequence[Arrival]) -> list[Outcome | Exception]:
+        """As `submit` for each of them, in as few transactions as can be."""
+        submissions = [_Submission(arrival, adopted=False) for arrival in arrivals]
+        self._write(submissions)
+        outcomes: list[Outcome | Exception] = []
+        for submission in submissions:
+            try:
+                outcomes.append(self._result(submission))
+            except Exception as error:  # noqa: BLE001  # told for each
+                outcomes.append(error)
+        return outcomes
+
+    def _write(self, submissions: Sequence[_Submission]) -> None:
+        """Queues them, and commits them too where this is the thread to do so."""
         with self._submitting:  # nothing queues behind the last one
             if self._closed.is_set():
                 raise StorageUnavailable("the server is stopping; send the object again later")
-            self._queue.append(submission)
+            self._queue.extend(submissions)
         if self._thread is not None:
             self._queued.release()
         elif self._writing.acquire(timeout=_ANSWER_SECONDS):
             try:
-                while not submission.is_done:
+                while not all(submission.is_done for submission in submissions):
                     self._write_batch()
             finally:
                 self._writing.release()
+
+    def _result(self, submission: _Submission) -> Outcome:
         return submission.result(_ANSWER_SECONDS if self._thread is not None else 0)
 
     def close(self) -> None:

@@ -47,15 +47,22 @@ _WHAT_TO_DO = {
 }
 
 
-@contextmanager
-def _failures(root: Path) -> Iterator[None]:
-    """Turn what the operating system reports into StorageUnavailable; the path goes to the log only."""
-    try:
-        yield
-    except OSError as error:
-        LOG.error("object store %s: %s", root, error)
-        advice = _WHAT_TO_DO.get(error.errno or 0, f"{error.strerror}; see the server's log")
-        raise StorageUnavailable(f"The object store is not available: {advice}.") from error
+class _Failures:
+    """Turns what the operating system reports into StorageUnavailable; the path goes to the log only."""
+
+    __slots__ = ("_root",)
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            LOG.error("object store %s: %s", self._root, error)
+            advice = _WHAT_TO_DO.get(error.errno or 0, f"{error.strerror}; see the server's log")
+            raise StorageUnavailable(f"The object store is not available: {advice}.") from error
 
 
 def _fsync_folder(path: Path | str) -> None:
@@ -97,7 +104,7 @@ class FilesystemObjectWriter:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         remaining = memoryview(data).cast("B")
-        with _failures(self._store.root):
+        with self._store.failures:
             while remaining:
                 written = os.write(self._writing(), remaining)
                 self._size += written
@@ -108,22 +115,22 @@ class FilesystemObjectWriter:
             return b""  # an empty file cannot be mapped
         if self._buffer is None or len(self._buffer) != self._size:
             self._release_buffer()
-            with _failures(self._store.root):
+            with self._store.failures:
                 self._buffer = mmap(self._writing(), self._size, prot=PROT_READ)
         return self._buffer
 
     def read_at(self, offset: int, length: int) -> bytes:
-        with _failures(self._store.root):
+        with self._store.failures:
             return _read_at(self._writing(), offset, length)
 
     def sync(self) -> None:
         descriptor = self._writing()
         if self._store.durability == "full":
-            with _failures(self._store.root):
+            with self._store.failures:
                 os.fsync(descriptor)
 
     def publish(self) -> str:
-        with _failures(self._store.root):
+        with self._store.failures:
             self._writing()
             key = self._store.move_to_objects(self._path)
         self._close()
@@ -182,12 +189,13 @@ class FilesystemObjectStore:
     def __init__(self, root: Path, *, durability: Durability = "full") -> None:
         self.root = root.absolute()
         self.durability = durability
+        self.failures = _Failures(self.root)
         self._incoming = self.root / "incoming"
         self._objects = self.root / "objects"
         self._durable_folders: set[str] = set()
         self._folder = secrets.token_hex(1)
         self._placed = itertools.count(1)
-        with _failures(self.root):
+        with self.failures:
             missing = [folder for folder in (self.root, *self.root.parents) if not folder.exists()]
             for folder in (self.root, self._incoming, self._objects):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -197,7 +205,7 @@ class FilesystemObjectStore:
 
     def create(self) -> FilesystemObjectWriter:
         # A folder that has gone is not made anew: its disk may not be mounted.
-        with _failures(self.root):
+        with self.failures:
             return FilesystemObjectWriter(self, f"{self._incoming}/{secrets.token_hex(16)}.part")
 
     def open(self, key: str) -> BinaryIO:
@@ -208,7 +216,7 @@ class FilesystemObjectStore:
             raise ValueError("offset and length count bytes from the start of the object")
         descriptor = self._descriptor(key)
         try:
-            with _failures(self.root):
+            with self.failures:
                 return _read_at(descriptor, offset, length)
         finally:
             os.close(descriptor)
@@ -220,11 +228,11 @@ class FilesystemObjectStore:
         return self._stat(key).st_mtime
 
     def delete(self, key: str) -> None:
-        with _failures(self.root):
+        with self.failures:
             self._path(key).unlink(missing_ok=True)
 
     def keys(self) -> Iterator[str]:
-        with _failures(self.root):
+        with self.failures:
             self._objects.stat()  # a disk that is away is not a store without objects
             yield from filter(_KEY.fullmatch, self._walk(self._objects, "", _FOLDER_NAMES))
 
@@ -232,7 +240,7 @@ class FilesystemObjectStore:
         folders = {f"{self._objects}/{self._checked(key)[:-_NAME_LENGTH]}" for key in keys}
         if self.durability != "full":
             return
-        with _failures(self.root):
+        with self.failures:
             for folder in folders:
                 _fsync_folder(folder)
             # Another process may have made a folder and not have synced its parents yet, so the first object that
@@ -251,7 +259,7 @@ class FilesystemObjectStore:
 
     def remove_stale_temporary(self) -> int:
         removed = 0
-        with _failures(self.root), os.scandir(self._incoming) as entries:
+        with self.failures, os.scandir(self._incoming) as entries:
             for entry in entries:
                 if entry.name.endswith(".part") and entry.is_file(follow_symlinks=False):
                     removed += self._remove_if_stale(Path(entry.path))
@@ -291,7 +299,7 @@ class FilesystemObjectStore:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        with _failures(self.root):
+        with self.failures:
             try:
                 yield
             except FileNotFoundError as error:

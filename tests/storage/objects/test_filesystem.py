@@ -99,19 +99,18 @@ class TestDurability:
     @pytest.fixture
     def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         calls: list[tuple[str, str]] = []
-        fsync, rename = os.fsync, Path.rename
+        fsync, rename = os.fsync, os.rename
 
         def recorded_fsync(descriptor: int) -> None:
             calls.append(("fsync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
             fsync(descriptor)
 
-        def recorded_rename(path: Path, target: Path) -> Path:
-            renamed = rename(path, target)
-            calls.append(("rename", str(target)))
-            return renamed
+        def recorded_rename(path: str, target: str) -> None:
+            rename(path, target)
+            calls.append(("rename", target))
 
         monkeypatch.setattr(os, "fsync", recorded_fsync)
-        monkeypatch.setattr(Path, "rename", recorded_rename)
+        monkeypatch.setattr(os, "rename", recorded_rename)
         return calls
 
     def test_file_then_rename_then_folders(self, store: FilesystemObjectStore, calls: list[tuple[str, str]]) -> None:
