@@ -129,8 +129,8 @@ def _serve(handlers: Handlers, association: Association, message: Any, context_i
 def _answer(request: Request, context_id: int, handler: Handler) -> None:
     with closing(_responses(request, handler)) as responses:
         for response in responses:
-            # this also takes in a C-CANCEL; the last response finds out by itself
-            if response.status.pending and request.is_over():
+            # this also takes in a C-CANCEL; that of a C-STORE, of which there are most, finds out by itself
+            if not isinstance(request.message, C_STORE) and request.is_over():
                 return
             _send(request, response, context_id)
             if not response.status.pending:

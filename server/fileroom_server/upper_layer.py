@@ -8,6 +8,7 @@ import logging
 import os
 import queue
 import select
+import socket
 import struct
 import threading
 import time
@@ -81,6 +82,9 @@ class UpperLayer(DULServiceProvider):
         self._working = threading.RLock()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         weakref.finalize(self, os.close, self._wake)
+        self._poll: select.poll | None = None
+        self._polled: socket.socket | None = None  # what it looks at
+        self._is_readable = False
 
     def start(self) -> None:
         self._idle_timer.start()
@@ -173,23 +177,28 @@ class UpperLayer(DULServiceProvider):
 
     def _wait(self, seconds: float) -> None:
         """Until there is something to receive or to send."""
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
         connection = self.socket
-        if connection is not None and connection._is_connected and connection.socket is not None:
-            poll.register(connection.socket, select.POLLIN)
+        watched = connection.socket if connection is not None and connection._is_connected else None
+        if watched is not self._polled or self._poll is None:
+            self._poll, self._polled = select.poll(), watched
+            self._poll.register(self._wake, select.POLLIN)
+            if watched is not None:
+                self._poll.register(watched, select.POLLIN)
         if self.artim_timer._start_time is not None and self.artim_timer.timeout is not None:
             seconds = min(seconds, max(self.artim_timer.remaining, 0) + 0.001)
-        ready = poll.poll(1000 * min(seconds, _LONGEST_WAIT))
-        if any(descriptor == self._wake for descriptor, _ in ready):
-            with suppress(BlockingIOError):
-                os.eventfd_read(self._wake)
+        for descriptor, _ in self._poll.poll(1000 * min(seconds, _LONGEST_WAIT)):
+            if descriptor == self._wake:
+                with suppress(BlockingIOError):
+                    os.eventfd_read(self._wake)
+            else:
+                self._is_readable = True
 
     def _is_transport_event(self) -> bool:
         connection = self.socket
         if connection is None:
             return False
-        if connection.ready:
+        if self._is_readable or connection.ready:
+            self._is_readable = False
             self._read_pdu_data()
             return True
         if self.state_machine.current_state == _CLOSING:

@@ -111,8 +111,7 @@ class Receiver:
     ) -> StoreOutcome:
         """Writes a bare data set as a Part 10 file and stores it."""
         meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
-        writer.write(meta)
-        writer.write(data_set)
+        writer.write(meta, data_set)
         return self.publish(ready_object(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance))
 
     def publish(self, ready: "ReadyObject") -> StoreOutcome:
@@ -183,8 +182,8 @@ class Receiver:
     ) -> ObjectWriter:
         """The object anew, with the file meta information that it came without."""
         anew = self._objects.create()
-        anew.write(_file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance))
-        anew.write(data_set)
+        meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
+        anew.write(meta, data_set)
         writer.discard()
         return anew
 

@@ -27,6 +27,7 @@ class Entity:
         self.changes: dict[str, Any] = {}
         self.additions: list[EntityRow] = []
         self.taken: EntityRow | None = None  # what all is taken over of; the same row again adds nothing
+        self.seen_at: int | None = None  # the version of the whole index that this is known to be true of
 
     def fill(self, tables: Tables, row: EntityRow) -> None:
         """Takes over what is not known yet; what is known stays: a missing value never overwrites one."""

@@ -81,6 +81,7 @@ class _Batch:
     def run(self) -> list[Outcome]:
         fresh = self._without_known_instances()
         if fresh:
+            self.known.look(self.connection)
             self._lock_hierarchy([arrival for arrival, _ in fresh])
             for arrival, outcome in fresh:
                 self._place(arrival, outcome)

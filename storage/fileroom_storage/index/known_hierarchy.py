@@ -1,7 +1,8 @@
 """Patients, studies and series as a writer's last commits left them, so that the next batch need not read them again.
 
 Nothing here is believed before its row is locked and found unchanged, by its time of change to the microsecond and by
-its count of instances: whoever changes an entity writes the one, and most write the other too.
+its count of instances: whoever changes an entity writes the one, and most write the other too. SQLite also tells
+whether anybody else has changed anything at all.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,6 +28,7 @@ class KnownHierarchy:
 
     def __init__(self) -> None:
         self.issuers: dict[str, int] = {}
+        self._version: int | None = None
         self.series: dict[str, Entity] = {}  # by Series Instance UID
         self._by_level: dict[Level, dict[int, Entity]] = {level: {} for level in _COUNT}
 
@@ -36,9 +38,22 @@ class KnownHierarchy:
         for entities in self._by_level.values():
             entities.clear()
 
+    def look(self, connection: Connection) -> None:
+        """To be called when the transaction has begun: nobody else changes an SQLite index until it ends.
+
+        The version moves with every commit of another connection; so it tells something only of the one that asks.
+        """
+        if connection.dialect.name == "sqlite":
+            cursor = connection.connection.cursor()
+            ((self._version,),) = cursor.execute("PRAGMA data_version")
+            cursor.close()
+
     def keep(self, patients: Mapping[int, Entity], studies: Mapping[int, Entity], series: Mapping[str, Entity]) -> None:
         if any(len(entities) > _MOST for entities in self._by_level.values()):
             self.clear()
+        for entities in (patients, studies, series):
+            for entity in entities.values():
+                entity.seen_at = self._version
         self._by_level[Level.PATIENT].update(patients)
         self._by_level[Level.STUDY].update(studies)
         self._by_level[Level.SERIES].update((entity.pk, entity) for entity in series.values())
@@ -54,6 +69,10 @@ class KnownHierarchy:
     def locked(self, connection: Connection, tables: Tables, level: Level, pks: set[int]) -> dict[int, Entity]:
         """The entities with these keys, locked by ascending key; only those that have changed are read."""
         known = self._by_level[level]
+        if self._version is not None:
+            seen = {pk: known[pk] for pk in pks if pk in known and known[pk].seen_at == self._version}
+            if len(seen) == len(pks):
+                return seen
         if not pks & known.keys():
             return lock(connection, tables, level, pks)
         unchanged: dict[int, Entity] = {}

@@ -102,13 +102,17 @@ class FilesystemObjectWriter:
     def size(self) -> int:
         return self._size
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        remaining = memoryview(data).cast("B")
+    def write(self, *data: bytes | bytearray | memoryview) -> None:
+        parts = [memoryview(part).cast("B") for part in data]
         with self._store.failures:
-            while remaining:
-                written = os.write(self._writing(), remaining)
-                self._size += written
-                remaining = remaining[written:]
+            written = os.writev(self._writing(), parts)
+            self._size += written
+            for part in parts:
+                remaining = part[written:]
+                written = max(written - len(part), 0)
+                while remaining:  # one call takes 2 GiB at most
+                    self._size += (more := os.write(self._writing(), remaining))
+                    remaining = remaining[more:]
 
     def buffer(self) -> mmap | bytes:
         if self._size == 0:

@@ -18,8 +18,8 @@ class ObjectWriter(Protocol):
         """How many bytes were written."""
         ...
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append all of `data`."""
+    def write(self, *data: bytes | bytearray | memoryview) -> None:
+        """Append all of `data`, bytes after bytes."""
         ...
 
     def buffer(self) -> mmap | bytes:
