@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from mmap import PROT_READ, mmap
 from pathlib import Path
@@ -32,6 +32,7 @@ _AGE_OF_LEFTOVER_WITHOUT_LOCKS = 24 * 3600.0
 
 _KNOWN_FOLDERS_LIMIT = 4096
 _RUN = 100
+_IOV_MAX = os.sysconf("SC_IOV_MAX")
 
 _WHAT_TO_DO = {
     errno.ENOSPC: "its disk is full; free some space, then send again",
@@ -77,6 +78,57 @@ def _read_at(descriptor: int, offset: int, length: int) -> bytes:
         offset += len(part)
         length -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class FilesystemObjectFile:
+    """An open file of the store."""
+
+    __slots__ = ("_descriptor", "_root", "size")
+
+    def __init__(self, root: Path, descriptor: int) -> None:
+        self._root = root
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def fileno(self) -> int:
+        if self._descriptor < 0:
+            raise ValueError("this object was already closed")
+        return self._descriptor
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        with _failures(self._root):
+            return _read_at(self.fileno(), offset, length)
+
+    def read_into(self, buffers: Sequence[memoryview], offset: int) -> int:
+        done = 0
+        with _failures(self._root):
+            while count := os.preadv(self.fileno(), buffers[:_IOV_MAX], offset + done):
+                done += count
+                while buffers and count >= len(buffers[0]):
+                    count -= len(buffers[0])
+                    buffers = buffers[1:]
+                if not buffers:
+                    break
+                if count:
+                    buffers = [buffers[0][count:], *buffers[1:]]
+        return done
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            self.close()
 
 
 class FilesystemObjectWriter:
@@ -202,6 +254,9 @@ class FilesystemObjectStore:
 
     def open(self, key: str) -> BinaryIO:
         return os.fdopen(self._descriptor(key), "rb")
+
+    def open_stretches(self, key: str) -> FilesystemObjectFile:
+        return FilesystemObjectFile(self.root, self._descriptor(key))
 
     def read_at(self, key: str, offset: int, length: int) -> bytes:
         if offset < 0 or length < 0:
