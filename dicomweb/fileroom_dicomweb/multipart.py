@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 
+from fileroom_storage.storage import Piece
+
 from .answer_stream import slices
 from .media_types import MULTIPART_RELATED
 
@@ -14,7 +16,7 @@ class OutgoingPart:
     """A part to be sent. `size` is None where it is known only once the content is made. `headers` follow the type."""
 
     content_type: str
-    content: Callable[[], Generator[bytes, None, None]]
+    content: Callable[[], Generator[Piece, None, None]]
     size: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -43,7 +45,7 @@ def content_length(parts: Iterable[OutgoingPart]) -> int | None:
     return length
 
 
-def message(parts: Iterable[OutgoingPart], boundary: str) -> Generator[bytes, None, None]:
+def message(parts: Iterable[OutgoingPart], boundary: str) -> Generator[Piece, None, None]:
     """The message in pieces, content by content."""
     for part in parts:
         yield _part_head(part, boundary)
