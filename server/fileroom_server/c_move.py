@@ -90,13 +90,13 @@ class _Delivery:
             )
             self._lost = _LOST_ASSOCIATIONS
             return
-        sender = Sender(association, self._storage, self._request, self._request.calling_ae_title)
-        while waiting:
-            instance = waiting.popleft()
-            yield instance, sender.send(instance)
-            if is_over(association):
-                self._lost += 1
-                return
+        with closing(Sender(association, self._storage, self._request, self._request.calling_ae_title)) as sender:
+            while waiting:
+                instance = waiting.popleft()
+                yield instance, sender.send(instance, waiting[0] if waiting else None)
+                if is_over(association):
+                    self._lost += 1
+                    return
 
 
 def _groups(instances: Iterable[StoredInstance]) -> Iterator[tuple[list[PresentationContext], list[StoredInstance]]]:

@@ -43,11 +43,15 @@ class SubOperations:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response of a handler: `identifier` is encoded in the transfer syntax of the request."""
+    """One response of a handler: `identifier` is encoded in the transfer syntax of the request.
+
+    With `more`, something else follows over the same association at once, and may go out with it.
+    """
 
     status: Status
     identifier: bytes | None = None
     sub_operations: SubOperations | None = None
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +174,9 @@ def _send(request: Request, response: Response, context_id: int) -> None:
     if response.identifier is not None:
         data_set = fragments_of(response.identifier, fragment_length(request.association))
     try:
-        send_message(request.association, context_id, _response_command(request, response), data_set)
+        send_message(
+            request.association, context_id, _response_command(request, response), data_set, more=response.more
+        )
     except ConnectionError:
         _log.info("association with %s ended before it was answered", request.association.remote["address"])
 
