@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Generator, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from http import HTTPStatus
 from itertools import chain
 
@@ -11,13 +11,13 @@ from flask import Response, request
 from fileroom_storage.errors import CannotTranscode
 from fileroom_storage.pixels.compression import targets_of
 from fileroom_storage.pixels.transcoding import transcode_frame
-from fileroom_storage.storage import FramePieces, Piece, Storage, StoredInstance, Stretch
+from fileroom_storage.storage import FramePieces, Storage, StoredInstance
 
 from .byte_order import stored_big_endian
 from .conditional import conditional, entity_tag
 from .frame_media_types import EXPLICIT_VR_LITTLE_ENDIAN, frame_media_types, made_offers, stored_offers
 from .media_types import MULTIPART_RELATED, OCTET_STREAM, MediaType, Offer, accept_ranges, preferred
-from .multipart import OutgoingPart, content_length, whole_part
+from .multipart import OutgoingPart, content_length, stored_part, whole_part
 from .origin_server import OriginServer, Resource, accepted
 from .problem import Problem, not_acceptable
 from .wado import multipart_response, single_part_response
@@ -120,7 +120,7 @@ def _is_as_stored(instance: StoredInstance, offer: Offer) -> bool:
 
 
 def _stored_response(frames: FramePieces, count: int, offer: Offer) -> Response:
-    parts: Iterable[OutgoingPart] = (_stored_part(offer.part_content_type, pieces) for pieces in frames)
+    parts: Iterable[OutgoingPart] = (stored_part(offer.part_content_type, pieces) for pieces in frames)
     length = None
     try:
         if count <= _MEASURED_FRAMES:
@@ -132,15 +132,6 @@ def _stored_response(frames: FramePieces, count: int, offer: Offer) -> Response:
     except BaseException:
         frames.close()
         raise
-
-
-def _stored_part(content_type: str, pieces: Sequence[Piece]) -> OutgoingPart:
-    size = sum(piece.length if isinstance(piece, Stretch) else len(piece) for piece in pieces)
-    return OutgoingPart(content_type, partial(_each_piece, pieces), size)
-
-
-def _each_piece(pieces: Sequence[Piece]) -> Generator[Piece, None, None]:
-    yield from pieces
 
 
 def _transcoded_frames(

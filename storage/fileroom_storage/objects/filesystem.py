@@ -334,12 +334,15 @@ class FilesystemObjectStore:
         parents = list(path.parents)
         return parents[: parents.index(self._objects) + 1]
 
-    def _path(self, key: str) -> Path:
+    def _name(self, key: str) -> str:
         if not _KEY.fullmatch(key):
             raise ObjectMissing(
                 "The index names an object by a key that this object store never gives out; run `fileroom check`."
             )
-        return self._objects / key
+        return f"{self._objects}/{key}"
+
+    def _path(self, key: str) -> Path:
+        return Path(self._name(key))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -351,9 +354,9 @@ class FilesystemObjectStore:
                 raise ObjectMissing("The object store has lost the object's bytes; run `fileroom check`.") from error
 
     def _descriptor(self, key: str) -> int:
-        path = self._path(key)
+        name = self._name(key)
         with self._reading():
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def _stat(self, key: str) -> os.stat_result:
         path = self._path(key)
