@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Generator
+from contextlib import ExitStack, closing
 from http import HTTPStatus
 
 from flask import Response
@@ -9,7 +10,7 @@ from flask import Response
 from fileroom_storage.errors import InstanceNotFound
 from fileroom_storage.parse.frames import frame_layout
 from fileroom_storage.parse.header import Header
-from fileroom_storage.storage import Storage, StoredInstance
+from fileroom_storage.storage import ObjectFile, Storage, StoredInstance, Stretch
 
 from .byte_order import little_endian_pixel_data, stored_big_endian
 from .byte_range import RangeNotSatisfiable, content_range, requested_range
@@ -17,9 +18,10 @@ from .conditional import conditional, entity_tag
 from .frame_media_types import EXPLICIT_VR_LITTLE_ENDIAN, frame_media_types
 from .frames import frames_response
 from .media_types import OCTET_STREAM, PDF, Offer
-from .multipart import OutgoingPart, whole_part
+from .multipart import OutgoingPart, stored_part, whole_part
 from .origin_server import OriginServer, Resource, negotiate, resource_of
 from .problem import Problem
+from .stored_answer import Opened
 from .wado import multipart_response, single_part_response
 
 # A tag, or the way to one through numbered items: 52009229/0/00289145
@@ -52,8 +54,15 @@ def retrieve_bulk_data(server: OriginServer, resource: Resource, path: str) -> R
     location = f"{server.root_url()}{resource_of(instance).path}/bulkdata/{path}"
 
     def answer() -> Response:
-        known = _pixel_data(server.storage, instance, header) if path == _PIXEL_DATA else value
-        return _response(known, offer, location, tag)
+        if path != _PIXEL_DATA:
+            return _response(value, offer, location, tag)
+        if not _is_given_as_stored(instance, header):
+            return _response(_pixel_data(server.storage, instance, header), offer, location, tag)
+        with ExitStack() as stack:
+            file = stack.enter_context(server.storage.open_stretches(instance))
+            response = _response(_stored_pixel_data(instance, header, file), offer, location, tag, file)
+            stack.pop_all()
+            return response
 
     return conditional(tag, answer, weak=offer.multipart)
 
@@ -90,11 +99,34 @@ def _parts(storage: Storage, instance: StoredInstance, root_url: str) -> Generat
         _, labelled, _ = frame_media_types(instance.transfer_syntax_uid)
         label = f"{OCTET_STREAM}; transfer-syntax={labelled}"
         if labelled == EXPLICIT_VR_LITTLE_ENDIAN:
-            yield whole_part(label, _pixel_data(storage, instance, header), location)
+            if _is_given_as_stored(instance, header):
+                with storage.open_stretches(instance) as file:
+                    yield stored_part(label, [_stored_pixel_data(instance, header, file)], location)
+            else:
+                yield whole_part(label, _pixel_data(storage, instance, header), location)
         else:
             # PS3.18 8.7.3.3: a part for each compressed frame
-            for number, frame in enumerate(storage.frames(instance, [range(1, instance.number_of_frames + 1)]), 1):
-                yield whole_part(label, frame, ("Content-Location", f"{url}/frames/{number}"))
+            with closing(storage.frame_pieces(instance, [range(1, instance.number_of_frames + 1)])) as frames:
+                for number, pieces in enumerate(frames, 1):
+                    yield stored_part(label, pieces, ("Content-Location", f"{url}/frames/{number}"))
+
+
+def _is_given_as_stored(instance: StoredInstance, header: Header) -> bool:
+    """Whether Pixel Data is the bytes of the file as they are there."""
+    pixel_data = header.pixel_data
+    return (
+        pixel_data is not None
+        and f"{pixel_data.tag:08X}" == _PIXEL_DATA
+        and not pixel_data.encapsulated
+        and not header.is_deflated
+        and not stored_big_endian(instance.transfer_syntax_uid)
+    )
+
+
+def _stored_pixel_data(instance: StoredInstance, header: Header, file: ObjectFile) -> Stretch:
+    if header.pixel_data is None:
+        raise InstanceNotFound("The instance has no pixel data.")
+    return Stretch(file, instance.data_set_offset + header.pixel_data.offset, header.pixel_data.length)
 
 
 def _pixel_data(storage: Storage, instance: StoredInstance, header: Header) -> memoryview:
@@ -113,17 +145,28 @@ def media_type_of_value(header: Header, path: str) -> str | None:
     return None
 
 
-def _response(value: memoryview, offer: Offer, location: str, tag: str) -> Response:
+def _response(
+    value: memoryview | Stretch, offer: Offer, location: str, tag: str, opened: Opened | None = None
+) -> Response:
+    length = value.length if isinstance(value, Stretch) else len(value)
     try:
         # of a value, in whatever form it comes: so does dicomweb-client ask for a part in a part
-        asked = requested_range(len(value), tag)
+        asked = requested_range(length, tag)
     except RangeNotSatisfiable as error:
+        if opened is not None:
+            opened.close()
         return error.response()
-    start, end = asked or (0, len(value))
-    partial = (content_range(start, end, len(value)),) if asked else ()
+    start, end = asked or (0, length)
+    partial = (content_range(start, end, length),) if asked else ()
     part_headers = (("Content-Location", location), *partial) if offer.multipart else ()
-    part = whole_part(offer.media_type, value[start:end], *part_headers)
-    response = multipart_response(offer.media_type, [part]) if offer.multipart else single_part_response(part)
+    if isinstance(value, Stretch):
+        part = stored_part(offer.media_type, [Stretch(value.file, value.offset + start, end - start)], *part_headers)
+    else:
+        part = whole_part(offer.media_type, value[start:end], *part_headers)
+    if offer.multipart:
+        response = multipart_response(offer.media_type, [part], opened=opened)
+    else:
+        response = single_part_response(part, opened)
     response.headers.extend(partial)
     response.headers["Accept-Ranges"] = "bytes"
     if asked:

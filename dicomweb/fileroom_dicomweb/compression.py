@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from flask import Blueprint, Flask, Response, request
 
@@ -22,14 +23,14 @@ def register_compression(target: Flask | Blueprint) -> None:
 
 
 def _compressed(response: Response) -> Response:
-    if not _is_text(response.content_type) or "Content-Encoding" in response.headers:
+    if response.direct_passthrough or "Content-Encoding" in response.headers or not is_text(response.content_type):
         return response
     response.vary.add("Accept-Encoding")
     # the length of what is streamed must not be asked for: it would be read whole
     known = None if response.is_streamed else response.calculate_content_length()
     length = response.headers.get("Content-Length", known, type=int)
     too_small = length is not None and length < _SMALLEST
-    if too_small or response.direct_passthrough or response.status_code in (204, 206, 304) or not _takes_gzip():
+    if too_small or response.status_code in (204, 206, 304) or not _takes_gzip():
         return response
     response.headers["Content-Encoding"] = "gzip"
     response.headers.pop("Content-Length", None)
@@ -42,7 +43,8 @@ def _compressed(response: Response) -> Response:
     return response
 
 
-def _is_text(content_type: str | None) -> bool:
+@lru_cache(64)
+def is_text(content_type: str | None) -> bool:
     declared = media_type(content_type)
     if declared is None:
         return False

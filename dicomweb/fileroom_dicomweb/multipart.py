@@ -1,9 +1,11 @@
 """Multipart answers (RFC 2046, RFC 2387) in pieces: no part is ever whole in memory."""
 
-import uuid
-from collections.abc import Callable, Generator, Iterable
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+
+from fileroom_storage.storage import Piece, Stretch
 
 from .answer_stream import slices
 from .media_types import MULTIPART_RELATED
@@ -14,7 +16,7 @@ class OutgoingPart:
     """A part to be sent. `size` is None where it is known only once the content is made. `headers` follow the type."""
 
     content_type: str
-    content: Callable[[], Generator[bytes, None, None]]
+    content: Callable[[], Generator[Piece, None, None]]
     size: int | None = None
     headers: tuple[tuple[str, str], ...] = ()
 
@@ -24,8 +26,18 @@ def whole_part(content_type: str, data: bytes | memoryview, *headers: tuple[str,
     return OutgoingPart(content_type, partial(slices, memoryview(data)), len(data), headers)
 
 
+def stored_part(content_type: str, pieces: Sequence[Piece], *headers: tuple[str, str]) -> OutgoingPart:
+    """A part whose content is in stretches of an object that is open until it is sent."""
+    size = sum(piece.length if isinstance(piece, Stretch) else len(piece) for piece in pieces)
+    return OutgoingPart(content_type, partial(_each, pieces), size, headers)
+
+
+def _each(pieces: Sequence[Piece]) -> Generator[Piece, None, None]:
+    yield from pieces
+
+
 def new_boundary() -> str:
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def content_type(part_media_type: str, boundary: str) -> str:
@@ -43,7 +55,7 @@ def content_length(parts: Iterable[OutgoingPart]) -> int | None:
     return length
 
 
-def message(parts: Iterable[OutgoingPart], boundary: str) -> Generator[bytes, None, None]:
+def message(parts: Iterable[OutgoingPart], boundary: str) -> Generator[Piece, None, None]:
     """The message in pieces, content by content."""
     for part in parts:
         yield _part_head(part, boundary)

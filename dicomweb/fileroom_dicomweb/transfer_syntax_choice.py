@@ -9,7 +9,7 @@ from fileroom_storage.parse.part10 import encode_file_meta
 from fileroom_storage.pixels.compression import targets_of
 from fileroom_storage.pixels.transcoding import transcode
 from fileroom_storage.pixels.transfer_syntaxes import TARGETS
-from fileroom_storage.storage import Storage, StoredInstance
+from fileroom_storage.storage import Piece, Storage, StoredInstance, Stretch
 
 from .answer_stream import CHUNK_SIZE
 from .media_types import MediaType, Offer, choose, preferred
@@ -57,7 +57,11 @@ class Representation:
             ),
         )
 
-    def content(self) -> Generator[bytes, None, None]:
+    def content(self) -> Generator[Piece, None, None]:
+        if self.is_stored:
+            with self.storage.open_stretches(self.instance) as stored:
+                yield Stretch(stored, 0, self.instance.size)
+            return
         with self.open() as file:
             yield from chunks(file)
 

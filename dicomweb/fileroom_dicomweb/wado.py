@@ -11,11 +11,13 @@ from fileroom_storage.errors import CannotTranscode
 from fileroom_storage.storage import Storage, StoredInstance
 
 from .answer_stream import AnswerStream
+from .compression import is_text
 from .conditional import conditional, entity_tag
 from .media_types import DICOM, ZIP, MediaType
 from .multipart import OutgoingPart, content_length, content_type, message, new_boundary
 from .origin_server import OriginServer, Resource, accepted
 from .problem import not_acceptable
+from .stored_answer import Opened, StoredAnswer
 from .transfer_syntax_choice import (
     Container,
     Representation,
@@ -60,18 +62,25 @@ def instances_response(storage: Storage, instances: Sequence[StoredInstance], ra
     return response
 
 
-def multipart_response(part_media_type: str, parts: Iterable[OutgoingPart], length: int | None = None) -> Response:
+def multipart_response(
+    part_media_type: str, parts: Iterable[OutgoingPart], length: int | None = None, opened: Opened | None = None
+) -> Response:
+    """`opened` is closed when the answer is sent, or will not be."""
     boundary = new_boundary()
-    response = Response(AnswerStream(message(parts, boundary)), content_type=content_type(part_media_type, boundary))
+    whole_type = content_type(part_media_type, boundary)
+    return _answer(StoredAnswer(message(parts, boundary), opened), whole_type, part_media_type, length)
+
+
+def single_part_response(part: OutgoingPart, opened: Opened | None = None) -> Response:
+    return _answer(StoredAnswer(part.content(), opened), part.content_type, part.content_type, part.size)
+
+
+def _answer(answer: StoredAnswer, whole_type: str, part_content_type: str, length: int | None) -> Response:
+    response = Response(answer, content_type=whole_type)
+    # the server takes the pieces as they are; text is compressed on its way there
+    response.direct_passthrough = not is_text(part_content_type)
     if length is not None:
         response.content_length = length
-    return response
-
-
-def single_part_response(part: OutgoingPart) -> Response:
-    response = Response(AnswerStream(part.content()), content_type=part.content_type)
-    if part.size is not None:
-        response.content_length = part.size
     return response
 
 

@@ -96,13 +96,19 @@ def accepted_association(
 
 
 def request_association(
-    entity: AE, address: tuple[str, int], ae_title: str, contexts: Sequence[PresentationContext]
+    entity: AE,
+    address: tuple[str, int],
+    ae_title: str,
+    contexts: Sequence[PresentationContext],
+    connected: Callable[[], None] = lambda: None,
 ) -> WaitingAssociation:
     """Asks a peer for an association, in this thread, which also does what is to be done in it.
 
-    `is_established` tells whether there is one. The contexts get their identifiers.
+    `is_established` tells whether there is one. The contexts get their identifiers. `connected` is called when the
+    peer has the connection, before it is asked.
     """
     association = WaitingAssociation(entity, MODE_REQUESTOR)
+    association.bind(evt.EVT_CONN_OPEN, lambda _event: connected())
     peer = AddressInformation.from_addr_port(*address)
     local = AddressInformation("::0" if ":" in peer.address else "", 0)
     association.set_socket(RequestingSocket(association, address=local))

@@ -1,6 +1,8 @@
 """C-GET SCP: sends what is asked for over the association that asks."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from itertools import zip_longest
 
 from fileroom_server.dimse import Request, Response
 from fileroom_server.identifier import read_retrieve_identifier
@@ -26,10 +28,12 @@ def handle_c_get(request: Request, storage: Storage) -> Iterator[Response]:
     instances = list(storage.locate(keys))
     tally = Tally(request, len(instances))
     sender = Sender(request.association, storage, request)
-    for instance in instances:
-        if request.is_cancelled():
-            yield tally.cancelled()
-            return
-        tally.count(instance, sender.send(instance))
-        yield tally.pending()
+    with closing(sender):
+        for instance, following in zip_longest(instances, instances[1:]):
+            if request.is_cancelled():
+                yield tally.cancelled()
+                return
+            tally.count(instance, sender.send(instance, following))
+            # goes out with the next object
+            yield tally.pending(more=following is not None)
     yield tally.final()

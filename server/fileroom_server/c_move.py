@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 
 from pynetdicom.association import Association
@@ -11,7 +11,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from fileroom_server.associations import request_association
 from fileroom_server.config import Peer
-from fileroom_server.dimse import Request, Response
+from fileroom_server.dimse import Request, Response, send_response
 from fileroom_server.identifier import read_retrieve_identifier
 from fileroom_server.negotiation import options, retrieve_model
 from fileroom_server.sent_messages import is_over
@@ -48,7 +48,9 @@ def handle_c_move(request: Request, storage: Storage, peers: Mapping[str, Peer])
     )
     instances = list(storage.locate(keys))
     tally = Tally(request, len(instances))
-    delivery = _Delivery(request, storage, peer)
+    # PS3.4 C.4.2.3.1: a pending response at any time. A peer that is both the caller and the destination, as movescu
+    # is, may look for our association only when something comes over its own.
+    delivery = _Delivery(request, storage, peer, lambda: send_response(request, tally.pending()))
     with closing(delivery.send(instances)) as outcomes:
         for instance, outcome in outcomes:
             tally.count(instance, outcome)
@@ -60,9 +62,13 @@ def handle_c_move(request: Request, storage: Storage, peers: Mapping[str, Peer])
 
 
 class _Delivery:
-    """Sends instances to a peer. `comment` tells why all of them failed, if it is known."""
+    """Sends instances to a peer. `comment` tells why all of them failed, if it is known.
 
-    def __init__(self, request: Request, storage: Storage, peer: Peer) -> None:
+    `connected` is called when a connection to the peer is made.
+    """
+
+    def __init__(self, request: Request, storage: Storage, peer: Peer, connected: Callable[[], None]) -> None:
+        self._connected = connected
         self._request = request
         self._storage = storage
         self._peer = peer
@@ -76,7 +82,7 @@ class _Delivery:
                 if self._lost >= _LOST_ASSOCIATIONS:
                     yield waiting.popleft(), Outcome.FAILED
                     continue
-                with _associated(self._request.association, self._peer, contexts) as association:
+                with _associated(self._request.association, self._peer, contexts, self._connected) as association:
                     yield from self._send_over(association, waiting)
 
     def _send_over(
@@ -90,13 +96,13 @@ class _Delivery:
             )
             self._lost = _LOST_ASSOCIATIONS
             return
-        sender = Sender(association, self._storage, self._request, self._request.calling_ae_title)
-        while waiting:
-            instance = waiting.popleft()
-            yield instance, sender.send(instance)
-            if is_over(association):
-                self._lost += 1
-                return
+        with closing(Sender(association, self._storage, self._request, self._request.calling_ae_title)) as sender:
+            while waiting:
+                instance = waiting.popleft()
+                yield instance, sender.send(instance, waiting[0] if waiting else None)
+                if is_over(association):
+                    self._lost += 1
+                    return
 
 
 def _groups(instances: Iterable[StoredInstance]) -> Iterator[tuple[list[PresentationContext], list[StoredInstance]]]:
@@ -128,9 +134,11 @@ def _contexts(proposals: Iterable[tuple[str, tuple[str, ...]]]) -> list[Presenta
 
 
 @contextmanager
-def _associated(association: Association, peer: Peer, contexts: list[PresentationContext]) -> Iterator[Association]:
+def _associated(
+    association: Association, peer: Peer, contexts: list[PresentationContext], connected: Callable[[], None]
+) -> Iterator[Association]:
     """An association with the peer for as long as the block lasts; look whether it is established."""
-    with_peer = request_association(association.ae, (peer.host, peer.port), peer.ae_title, contexts)
+    with_peer = request_association(association.ae, (peer.host, peer.port), peer.ae_title, contexts, connected)
     try:
         yield with_peer
     finally:

@@ -43,11 +43,15 @@ class SubOperations:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response of a handler: `identifier` is encoded in the transfer syntax of the request."""
+    """One response of a handler: `identifier` is encoded in the transfer syntax of the request.
+
+    With `more`, something else follows over the same association at once, and may go out with it.
+    """
 
     status: Status
     identifier: bytes | None = None
     sub_operations: SubOperations | None = None
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,10 @@ class Request:
     association: Association
     message: Message
     context: PresentationContext
+
+    @property
+    def context_id(self) -> int:
+        return cast("int", self.context.context_id)
 
     @property
     def sop_class_uid(self) -> UID:
@@ -119,20 +127,20 @@ def _serve(handlers: Handlers, association: Association, message: Any, context_i
     association._is_paused = True  # as pynetdicom does while one of its services is running
     vars(association)["fileroom_serving"] = True
     try:
-        _answer(request, context_id, handler)
+        _answer(request, handler)
     finally:
         vars(association)["fileroom_serving"] = False
         association._is_paused = False
         association.dimse.cancel_req = {}
 
 
-def _answer(request: Request, context_id: int, handler: Handler) -> None:
+def _answer(request: Request, handler: Handler) -> None:
     with closing(_responses(request, handler)) as responses:
         for response in responses:
             # this also takes in a C-CANCEL; that of a C-STORE, of which there are most, finds out by itself
             if not isinstance(request.message, C_STORE) and request.is_over():
                 return
-            _send(request, response, context_id)
+            send_response(request, response)
             if not response.status.pending:
                 return
 
@@ -165,12 +173,14 @@ def _missing(message: Message) -> str:
     return next(keyword for keyword in message.REQUEST_KEYWORDS if getattr(message, keyword) is None)
 
 
-def _send(request: Request, response: Response, context_id: int) -> None:
+def send_response(request: Request, response: Response) -> None:
+    """For a handler that has something to tell while it waits; what it yields is sent for it."""
     data_set = None
     if response.identifier is not None:
         data_set = fragments_of(response.identifier, fragment_length(request.association))
     try:
-        send_message(request.association, context_id, _response_command(request, response), data_set)
+        command = _response_command(request, response)
+        send_message(request.association, request.context_id, command, data_set, more=response.more)
     except ConnectionError:
         _log.info("association with %s ended before it was answered", request.association.remote["address"])
 

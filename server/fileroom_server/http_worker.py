@@ -1,5 +1,6 @@
 """gunicorn's threaded worker: a client that connects and says nothing, or half of it, takes no thread for long."""
 
+import select
 import socket
 import time
 from contextlib import suppress
@@ -12,9 +13,18 @@ from gunicorn.util import write_nonblock  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from fileroom_server.http_refusals import answer, refusal
+from fileroom_server.http_stretches import StretchSender
 
 # What a client has for the head of a request, request line and headers, from its first byte on.
 HEAD_SECONDS = 5.0
+
+# A client that has just been answered often asks again at once. So long does a thread wait for that: handing the
+# connection to the poller and back costs as much as a small request.
+_LINGER_MILLISECONDS = 3
+
+# How long a worker lets others come first for each connection that it has already, up to so many.
+_DEFERENCE_SECONDS = 0.0003
+_MOST_DEFERENCE = 5
 
 _REQUEST_TIMEOUT = answer(
     HTTPStatus.REQUEST_TIMEOUT, "The head of the request did not come whole in time; send it again."
@@ -31,11 +41,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **options)
         self._reading_head: dict[Any, float] = {}  # connection → when it has to be whole
 
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi: Any = StretchSender(self.wsgi)
+
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)
         if not self.alive:
             for listener in self.sockets:
                 listener.close()
+
+    def accept(self, listener: Any) -> None:
+        """Leaves a new connection to a worker that has fewer: all are told of it at once, and none knows the others."""
+        time.sleep(min(self.nr_conns, _MOST_DEFERENCE) * _DEFERENCE_SECONDS)
+        super().accept(listener)
 
     def enqueue_req(self, conn: Any) -> None:
         """Leaves a new connection to the poller; gunicorn would have a thread wait for its first byte."""
@@ -47,11 +66,30 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
     def handle(self, conn: Any) -> Any:
-        self._reading_head[conn] = time.monotonic() + HEAD_SECONDS
-        try:
-            return super().handle(conn)
-        finally:
-            self._reading_head.pop(conn, None)
+        """Serves a request, and those after it that come at once, without handing the connection on and back."""
+        while True:
+            self._reading_head[conn] = time.monotonic() + HEAD_SECONDS
+            try:
+                outcome = super().handle(conn)
+            finally:
+                self._reading_head.pop(conn, None)
+            if outcome is not True or not self._is_asked_again(conn):
+                return outcome
+
+    def _is_asked_again(self, conn: Any) -> bool:
+        """Whether the client's next request has begun to come before another connection waits for this thread."""
+        if conn.is_http2:
+            return False
+        if conn.parser.unreader.buf.getvalue():
+            return True
+        poll = select.poll()
+        poll.register(conn.sock, select.POLLIN)
+        for _ in range(_LINGER_MILLISECONDS):
+            if not self.alive or self.tpool._work_queue.qsize():
+                return False
+            if poll.poll(1):
+                return True
+        return False
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         self._reading_head.pop(conn, None)

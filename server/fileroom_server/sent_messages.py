@@ -8,15 +8,12 @@ from contextlib import closing
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ABORT, A_P_ABORT, A_RELEASE, P_DATA
 
+from fileroom_server.pdu_writing import COMMAND, LAST, pdu_head
 from fileroom_server.upper_layer import UpperLayer
 
 Fragment = bytes | memoryview
 
 _LONGEST_FRAGMENT = 1 << 18
-_COMMAND = b"\x01"
-_LAST_COMMAND = b"\x03"
-_DATA_SET = b"\x00"
-_LAST_DATA_SET = b"\x02"
 _PAUSE = 0.0005
 
 
@@ -38,19 +35,33 @@ def fragment_length(association: Association) -> int:
 
 
 def send_message(
-    association: Association, context_id: int, command: bytes, data_set: Generator[Fragment, None, None] | None = None
+    association: Association,
+    context_id: int,
+    command: bytes,
+    data_set: Generator[Fragment, None, None] | None = None,
+    *,
+    more: bool = False,
 ) -> None:
     """Sends a command set and the fragments of a data set, each within `fragment_length`.
 
     The data set goes out while it is made. Its first fragment is made before anything is sent, so that one that cannot
-    be made leaves the association as it was. Raises ConnectionError.
+    be made leaves the association as it was. With `more`, another message follows at once. Raises ConnectionError.
     """
     if data_set is None:
-        _send_all(association, context_id, [(_LAST_COMMAND, command)])
+        _send_all(association, context_id, [(COMMAND | LAST, command)], more=more)
         return
     with closing(data_set):
         first = next(data_set, b"")
-        _send_all(association, context_id, _with_headers(command, first, data_set))
+        _send_all(association, context_id, _with_headers(command, first, data_set), more=more)
+
+
+def send_with_pdus(
+    provider: UpperLayer, context_id: int, command: bytes, first: memoryview, rest: Iterable[memoryview]
+) -> None:
+    """Sends a command set, and with it the first PDUs of its data set; then the rest. Raises ConnectionError."""
+    provider.send_data((pdu_head(context_id, COMMAND | LAST, len(command)), command, first))
+    for pdus in rest:
+        provider.send_data((pdus,))
 
 
 def fragments_of(encoded: bytes, length: int) -> Generator[Fragment, None, None]:
@@ -61,26 +72,27 @@ def fragments_of(encoded: bytes, length: int) -> Generator[Fragment, None, None]
 
 def _with_headers(
     command: bytes, held: Fragment, rest: Iterable[Fragment]
-) -> Generator[tuple[bytes, Fragment], None, None]:
-    yield _LAST_COMMAND, command
+) -> Generator[tuple[int, Fragment], None, None]:
+    yield COMMAND | LAST, command
     for fragment in rest:
-        yield _DATA_SET, held
+        yield 0, held
         held = fragment
-    yield _LAST_DATA_SET, held
+    yield LAST, held
 
 
-def _send_all(association: Association, context_id: int, fragments: Iterable[tuple[bytes, Fragment]]) -> None:
+def _send_all(
+    association: Association, context_id: int, fragments: Iterable[tuple[int, Fragment]], *, more: bool
+) -> None:
     provider = association.dul
     if isinstance(provider, UpperLayer):
         for header, fragment in fragments:
-            if not provider.send_data(context_id, header[0], fragment):
-                raise ConnectionError("the association ended")
+            provider.send_data((pdu_head(context_id, header, len(fragment)), fragment), more=more)
         return
     for header, fragment in fragments:
         # somebody else's application entity: pynetdicom's provider reads only when it has nothing to send
         _wait_until_sent(association)
         data = P_DATA()
-        data.presentation_data_value_list.append((context_id, header + bytes(fragment)))
+        data.presentation_data_value_list.append((context_id, bytes((header,)) + fragment))
         provider.send_pdu(data)
 
 

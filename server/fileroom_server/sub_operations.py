@@ -1,7 +1,9 @@
 """The C-STORE sub-operations of C-MOVE and C-GET: sending stored objects, and keeping count."""
 
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from io import SEEK_END
 from typing import IO
@@ -14,7 +16,8 @@ from pynetdicom.presentation import PresentationContext
 from fileroom_server.command_set import C_STORE_RQ, DATA_SET_PRESENT, encode_command_set
 from fileroom_server.dimse import Request, Response, SubOperations
 from fileroom_server.identifier import write_failed_uids
-from fileroom_server.sent_messages import Fragment, fragment_length, is_over, send_message
+from fileroom_server.pdu_writing import PduWindow
+from fileroom_server.sent_messages import Fragment, fragment_length, is_over, send_message, send_with_pdus
 from fileroom_server.status import (
     CANCELLED,
     PENDING,
@@ -23,7 +26,8 @@ from fileroom_server.status import (
     SUCCESS,
     Status,
 )
-from fileroom_storage.errors import CannotTranscode, ObjectMissing, StorageError
+from fileroom_server.upper_layer import UpperLayer
+from fileroom_storage.errors import CannotTranscode, StorageError
 from fileroom_storage.pixels.transfer_syntaxes import TARGETS
 from fileroom_storage.storage import Storage, StoredInstance
 
@@ -53,8 +57,8 @@ class Tally:
         if outcome is Outcome.FAILED:
             self._failed_uids.append(instance.sop_instance_uid)
 
-    def pending(self) -> Response:
-        return Response(PENDING, sub_operations=self._sub_operations(self._remaining))
+    def pending(self, *, more: bool = False) -> Response:
+        return Response(PENDING, sub_operations=self._sub_operations(self._remaining), more=more)
 
     def cancelled(self) -> Response:
         # PS3.4 C.4.2.3.1: the number of those that remain is told
@@ -93,14 +97,25 @@ class Sender:
         self._request = request
         self._move_originator = move_originator
         self._message_id = request.message.MessageID or 0
+        self._contexts: dict[str, dict[UID, PresentationContext]] = {}
+        self._window: PduWindow | None = None
+        self._ahead: _Opened | None = None
 
-    def send(self, instance: StoredInstance) -> Outcome:
-        """One C-STORE. Never raises: what goes wrong with one object must not keep the next from being sent."""
+    def close(self) -> None:
+        """Lets go of what was read ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.rest.close()
+
+    def send(self, instance: StoredInstance, following: StoredInstance | None = None) -> Outcome:
+        """One C-STORE. Never raises: what goes wrong with one object must not keep the next from being sent.
+
+        The `following` object is read while the peer is busy with this one.
+        """
         if is_over(self._association):
             return Outcome.FAILED
         try:
-            context, data_set = self._prepared(instance)
-            status = self._store(instance, context, data_set)
+            status = self._store(instance, following)
         except Exception as error:  # noqa: BLE001  # see above
             expected = isinstance(error, StorageError | _CannotSend | ConnectionError)
             _log.warning(
@@ -121,18 +136,56 @@ class Sender:
         )
         return Outcome.FAILED
 
-    def _prepared(self, instance: StoredInstance) -> tuple[PresentationContext, Generator[Fragment, None, None]]:
+    def _store(self, instance: StoredInstance, following: StoredInstance | None) -> int:
+        self._message_id = self._message_id % 0xFFFF + 1
+        opened = self._opened(instance)
+        if opened is None:
+            context_id, data_set = self._fragments_of(instance)
+            send_message(self._association, context_id, self._command(instance), data_set)
+        else:
+            with closing(opened.rest):
+                send_with_pdus(opened.provider, opened.context_id, self._command(instance), opened.first, opened.rest)
+        if following is not None:
+            with suppress(Exception):  # at its turn it is tried again, and told
+                self._ahead = self._opened(following)
+        return self._status()
+
+    def _opened(self, instance: StoredInstance) -> "_Opened | None":
+        """What is sent as it is stored, over an association of ours."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            if ahead.instance is instance:
+                return ahead
+            ahead.rest.close()
+        provider = self._association.dul
+        context = self._accepted(instance).get(UID(instance.transfer_syntax_uid))
+        if context is None or not isinstance(provider, UpperLayer):
+            return None
+        if self._window is None:
+            self._window = PduWindow(fragment_length(self._association))
+        context_id = _identifier(context)
+        pdus = self._window.pdus_of(self._storage.open_stretches(instance), instance.data_set_offset, context_id)
+        return _Opened(instance, provider, context_id, next(pdus), pdus)
+
+    def _accepted(self, instance: StoredInstance) -> dict[UID, PresentationContext]:
+        """By transfer syntax, the contexts in which the peer takes such objects."""
+        accepted = self._contexts.get(instance.sop_class_uid)
+        if accepted is None:
+            accepted = self._contexts[instance.sop_class_uid] = {
+                context.transfer_syntax[0]: context
+                for context in self._association.accepted_contexts
+                if context.abstract_syntax == instance.sop_class_uid and context.as_scu
+            }
+        return accepted
+
+    def _fragments_of(self, instance: StoredInstance) -> tuple[int, Generator[Fragment, None, None]]:
         """The accepted context with the stored transfer syntax, else the first that there is a way to; the data set."""
-        accepted = {
-            context.transfer_syntax[0]: context
-            for context in self._association.accepted_contexts
-            if context.abstract_syntax == instance.sop_class_uid and context.as_scu
-        }
+        accepted = self._accepted(instance)
         reasons: list[str] = []
         for transfer_syntax in (UID(instance.transfer_syntax_uid), *TARGETS):
             if transfer_syntax in accepted:
                 try:
-                    return accepted[transfer_syntax], self._data_set(instance, transfer_syntax)
+                    return _identifier(accepted[transfer_syntax]), self._data_set(instance, transfer_syntax)
                 except CannotTranscode as error:
                     reasons.append(str(error))
         if reasons:
@@ -152,24 +205,19 @@ class Sender:
         with file:
             length = file.seek(0, SEEK_END)
             file.seek(0)
-            yield from _fragments(file.read, length, fragment_length(self._association))
+            while length > 0 and (fragment := file.read(min(fragment_length(self._association), length))):
+                length -= len(fragment)
+                yield fragment
 
     def _stored_fragments(self, instance: StoredInstance) -> Generator[Fragment, None, None]:
-        with self._storage.open_object(instance) as file:
-            if file.seek(0, SEEK_END) != instance.size:
-                raise ObjectMissing("the object store has only a part of the object, or another; run `fileroom check`")
-            file.seek(instance.data_set_offset)
-            length = instance.size - instance.data_set_offset
-            yield from _fragments(file.read, length, fragment_length(self._association))
-
-    def _store(
-        self, instance: StoredInstance, context: PresentationContext, data_set: Generator[Fragment, None, None]
-    ) -> int:
-        self._message_id = self._message_id % 0xFFFF + 1
-        if context.context_id is None:
-            raise _CannotSend("the presentation context has no identifier")
-        send_message(self._association, context.context_id, self._command(instance), data_set)
-        return self._status()
+        with self._storage.open_stretches(instance) as file:
+            longest, offset = fragment_length(self._association), instance.data_set_offset
+            while offset < instance.size:
+                fragment = file.read_at(offset, min(longest, instance.size - offset))
+                if not fragment:
+                    raise _CannotSend("the stored object is shorter than the index says; `fileroom check` tells more")
+                offset += len(fragment)
+                yield fragment
 
     def _command(self, instance: StoredInstance) -> bytes:
         """PS3.7 9.3.1.1"""
@@ -206,10 +254,18 @@ class _CannotSend(Exception):
     """An object that this peer does not take in any way we have."""
 
 
-def _fragments(read: Callable[[int], bytes], length: int, fragment_length: int) -> Generator[Fragment, None, None]:
-    while length > 0:
-        fragment = read(min(fragment_length, length))
-        if not fragment:
-            raise _CannotSend("the stored object is shorter than the index says; `fileroom check` tells more")
-        length -= len(fragment)
-        yield fragment
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A stored object whose first PDUs are ready; the rest is read while they are sent."""
+
+    instance: StoredInstance
+    provider: UpperLayer
+    context_id: int
+    first: memoryview
+    rest: Generator[memoryview, None, None]
+
+
+def _identifier(context: PresentationContext) -> int:
+    if context.context_id is None:
+        raise _CannotSend("the presentation context has no identifier")
+    return context.context_id

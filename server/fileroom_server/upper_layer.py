@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -23,6 +23,7 @@ from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.pdu_primitives import P_DATA
 
 from fileroom_server.pdu_reading import PDU_HEAD, PDU_TYPES, PduSocket
+from fileroom_server.pdu_writing import P_DATA_TF, Encoded, send_encoded
 
 if TYPE_CHECKING:
     from pynetdicom.pdu_primitives import A_ABORT, A_ASSOCIATE, A_P_ABORT, A_RELEASE
@@ -33,7 +34,6 @@ _log = logging.getLogger(__name__)
 
 # PS3.8 9.2.1: the events that come of a primitive in the queue of the service provider
 _PRIMITIVE_EVENTS = frozenset({"Evt1", "Evt7", "Evt8", "Evt9", "Evt11", "Evt14", "Evt15"})
-_P_DATA_TF = 0x04
 _DATA_TRANSFER = "Sta6"
 _CLOSING = "Sta13"
 _IDLE = "Sta1"
@@ -114,19 +114,18 @@ class UpperLayer(DULServiceProvider):
         super().send_pdu(primitive)
         self._send_queued()
 
-    def send_data(self, context_id: int, control_header: int, fragment: bytes | memoryview) -> bool:
-        """One fragment of a message in a P-DATA-TF PDU of its own (PS3.8 9.3.5, E.2); False if it cannot be sent."""
-        length = len(fragment)
-        head = PDU_HEAD.pack(_P_DATA_TF, 0, length + 6) + _PRESENTATION_DATA_VALUE_HEAD.pack(
-            length + 2, context_id, control_header
-        )
+    def send_data(self, pdus: Sequence[Encoded], *, more: bool = False) -> None:
+        """P-DATA-TF PDUs as they are encoded; with `more`, others follow at once. Raises ConnectionError."""
         with self._working:
             self._send_queued()
             connection = self.socket
-            if self.state_machine.current_state != _DATA_TRANSFER or connection is None:
-                return False
-            connection.send(b"".join((head, fragment)))
-        return True
+            if self.state_machine.current_state != _DATA_TRANSFER or connection is None or connection.socket is None:
+                raise ConnectionError("the association ended")
+            try:
+                send_encoded(connection.socket, pdus, more=more)
+            except OSError as error:
+                self.event_queue.put("Evt17")
+                raise ConnectionError("the connection ended while a message was sent") from error
 
     def receive_pdu(
         self, wait: bool = False, timeout: float | None = None
@@ -152,8 +151,11 @@ class UpperLayer(DULServiceProvider):
 
     def _send_queued(self) -> None:
         """Sends what has queued, or has it sent by the thread that is just at work."""
-        os.eventfd_write(self._wake, 1)
-        if self._working.acquire(timeout=_OTHER_THREAD_SECONDS):
+        is_free = self._working.acquire(blocking=False)
+        if not is_free:
+            os.eventfd_write(self._wake, 1)
+            is_free = self._working.acquire(timeout=_OTHER_THREAD_SECONDS)
+        if is_free:
             try:
                 while not self._kill_thread and (self.to_provider_queue.queue or not self.event_queue.empty()):
                     self._step(receive=False)
@@ -219,7 +221,7 @@ class UpperLayer(DULServiceProvider):
             return
         if kind not in PDU_TYPES:
             self.event_queue.put("Evt19")
-        elif kind == _P_DATA_TF and self.state_machine.current_state == _DATA_TRANSFER:
+        elif kind == P_DATA_TF and self.state_machine.current_state == _DATA_TRANSFER:
             # PS3.8 9.2: DT-2 leaves the state as it is
             self._receive_data(content)
         else:

@@ -1,17 +1,29 @@
 """What is asked of stored objects: the bytes, the header, frames, bulk data. Reads no more of them than it must."""
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO
 
 from .errors import FrameOutOfRange, ObjectDamaged, ObjectMissing, UnusableObject
-from .objects import ObjectStore
-from .parse.frames import FrameLayout, frame_layout, read_frame
+from .objects import ObjectFile, ObjectStore
+from .parse.frames import FrameLayout, frame_layout, frame_stretches, read_frame
 from .parse.header import Header, parse_header
 from .query.locate import FramePlace, StoredInstance
 
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes of an open object, as they are stored: whoever sends them need not read them."""
+
+    file: ObjectFile
+    offset: int
+    length: int
+
+
+Piece = bytes | memoryview | Stretch
 FrameEntries = Callable[[Sequence[int]], Mapping[int, bytes]]
 
 _ENTRIES_AT_A_TIME = 1000
@@ -45,32 +57,42 @@ class Retriever:
     def bulk_data(self, instance: StoredInstance, path: str) -> bytes:
         return bytes(self.header(instance).bulk_data(path))
 
+    def open_stretches(self, instance: StoredInstance) -> ObjectFile:
+        file = self._objects.open_stretches(instance.location)
+        if file.size != instance.size:
+            file.close()
+            raise _cut(instance)
+        return file
+
     def frames(
-        self,
-        instance: StoredInstance,
-        numbers: Iterable[int | range],
-        place: FramePlace | None,
-        entries_of: FrameEntries,
+        self, instance: StoredInstance, numbers: Iterable[int | range], entries_of: FrameEntries
     ) -> Iterator[bytes]:
         """The frames with these numbers, counted from 1. Raises FrameOutOfRange before the first is read."""
-        wanted = [number if isinstance(number, range) else range(number, number + 1) for number in numbers]
-        if place is None:
+        wanted = _ranges(numbers)
+        if instance.frames is None:
             yield from self._frames_of_whole(instance, wanted)
             return
-        _check_range(wanted, place.number_of_frames)
+        _check_range(wanted, instance.frames.number_of_frames)
         self._check_size(instance)
 
         def read_at(offset: int, length: int) -> bytes:
             return self._objects.read_at(instance.location, instance.data_set_offset + offset, length)
 
-        layout = FrameLayout(place.number_of_frames, place.offset, place.length, place.frame_length, None)
-        remaining = chain.from_iterable(wanted)
-        while batch := list(islice(remaining, _ENTRIES_AT_A_TIME)):
-            entries = entries_of(batch) if place.frame_length is None else None
-            for number in batch:
-                with _damage(instance):
-                    frame = _read_frame(read_at, layout, number, entries)
-                yield frame
+        for layout, number in _each(instance.frames, wanted, entries_of):
+            with _damage(instance):
+                frame = read_frame(read_at, layout, number)
+            yield frame
+
+    def frame_pieces(
+        self, instance: StoredInstance, numbers: Iterable[int | range], entries_of: FrameEntries
+    ) -> "FramePieces":
+        """As `frames`, each as the pieces that it is made of. Raises FrameOutOfRange, ObjectMissing, ObjectDamaged."""
+        wanted = _ranges(numbers)
+        if instance.frames is None:
+            return FramePieces(None, ([frame] for frame in self._frames_of_whole(instance, wanted)))
+        _check_range(wanted, instance.frames.number_of_frames)
+        file = self.open_stretches(instance)
+        return FramePieces(file, _pieces(instance, file, _each(instance.frames, wanted, entries_of)))
 
     def _frames_of_whole(self, instance: StoredInstance, wanted: Sequence[range]) -> Iterator[bytes]:
         """A deflated data set gives its frames only once it is inflated."""
@@ -95,10 +117,48 @@ class Retriever:
 
     def _check_size(self, instance: StoredInstance) -> None:
         if self._objects.size(instance.location) != instance.size:
-            raise ObjectDamaged(
-                f"The object store has only a part of {instance.sop_instance_uid}, or another object; "
-                "run `fileroom check`."
+            raise _cut(instance)
+
+
+class FramePieces:
+    """Frames of one object, one after the other, each as its pieces; to be closed when they are no longer needed."""
+
+    def __init__(self, file: ObjectFile | None, frames: Generator[list[Piece], None, None]) -> None:
+        self._file = file
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[list[Piece]]:
+        return self._frames
+
+    def close(self) -> None:
+        self._frames.close()
+        if self._file is not None:
+            self._file.close()
+
+
+def _pieces(
+    instance: StoredInstance, file: ObjectFile, frames: Iterable[tuple[FrameLayout, int]]
+) -> Generator[list[Piece], None, None]:
+    start = instance.data_set_offset
+
+    def read_at(offset: int, length: int) -> bytes:
+        return file.read_at(start + offset, length)
+
+    for layout, number in frames:
+        with _damage(instance):
+            stretches = frame_stretches(read_at, layout, number)
+            pieces: list[Piece] = (
+                [read_frame(read_at, layout, number)]
+                if stretches is None
+                else [Stretch(file, start + offset, length) for offset, length in stretches]
             )
+        yield pieces
+
+
+def _cut(instance: StoredInstance) -> ObjectDamaged:
+    return ObjectDamaged(
+        f"The object store has only a part of {instance.sop_instance_uid}, or another object; run `fileroom check`."
+    )
 
 
 @contextmanager
@@ -112,16 +172,27 @@ def _damage(instance: StoredInstance) -> Iterator[None]:
         ) from error
 
 
-def _read_frame(
-    read_at: Callable[[int, int], bytes], layout: FrameLayout, number: int, entries: Mapping[int, bytes] | None
-) -> bytes:
-    if entries is None:
-        return read_frame(read_at, layout, number)
-    entry = entries.get(number)
-    if entry is None:
-        raise ObjectDamaged(f"The index has lost where frame {number} is; run `fileroom check`.")
-    # a table of just this frame
-    return read_frame(read_at, FrameLayout(1, layout.offset, layout.length, None, entry), 1)
+def _each(
+    place: FramePlace, wanted: Iterable[range], entries_of: FrameEntries
+) -> Generator[tuple[FrameLayout, int], None, None]:
+    """For each frame, a layout that has it, and its number there."""
+    whole = FrameLayout(place.number_of_frames, place.offset, place.length, place.frame_length, None)
+    remaining = chain.from_iterable(wanted)
+    while batch := list(islice(remaining, _ENTRIES_AT_A_TIME)):
+        entries = entries_of(batch) if place.frame_length is None else {}
+        for number in batch:
+            if place.frame_length is not None:
+                yield whole, number
+                continue
+            entry = entries.get(number)
+            if entry is None:
+                raise ObjectDamaged(f"The index has lost where frame {number} is; run `fileroom check`.")
+            # a table of just this frame
+            yield FrameLayout(1, whole.offset, whole.length, None, entry), 1
+
+
+def _ranges(numbers: Iterable[int | range]) -> list[range]:
+    return [number if isinstance(number, range) else range(number, number + 1) for number in numbers]
 
 
 def _check_range(wanted: Sequence[range], number_of_frames: int) -> None:

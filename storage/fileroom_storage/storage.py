@@ -25,7 +25,7 @@ from .index.schema import IndexSchema
 from .index.tables import standard_tables
 from .index.trash import Trash
 from .index.writer import IndexWriter
-from .objects import FilesystemObjectStore
+from .objects import FilesystemObjectStore, ObjectFile
 from .parse.encoding import EXPLICIT_VR_LITTLE_ENDIAN
 from .parse.header import Header
 from .query import Answer, Query
@@ -33,7 +33,7 @@ from .query.locate import StoredInstance
 from .query.reader import IndexReader
 from .receive import Buffer, IncomingDataSet, IncomingObject, Receiver, StoreOutcome
 from .rejection_note import rejection_note
-from .retrieve import Retriever
+from .retrieve import FramePieces, Piece, Retriever, Stretch
 from .spool import Spool, Spooled
 
 _log = logging.getLogger(__name__)
@@ -203,6 +203,10 @@ class Storage:
         """The object as a Part 10 file, to be closed by the caller. Raises ObjectMissing."""
         return self._retriever.open_object(instance)
 
+    def open_stretches(self, instance: StoredInstance) -> ObjectFile:
+        """The same for reading stretches of it, once its length is what it should be. Raises ObjectDamaged too."""
+        return self._retriever.open_stretches(instance)
+
     def read_data_set(self, instance: StoredInstance) -> bytes:
         """The encoded data set without preamble and file meta information, as it was received."""
         return self._retriever.read_data_set(instance)
@@ -220,9 +224,15 @@ class Storage:
 
     def frames(self, instance: StoredInstance, numbers: Iterable[int | range]) -> Iterator[bytes]:
         """Frames by number, or by ranges of numbers. Raises FrameOutOfRange before the first is read."""
-        place = self._reader.frame_place(instance.pk)
-        return self._retriever.frames(
-            instance, numbers, place, lambda wanted: self._reader.frame_entries(instance.pk, wanted)
+        return self._retriever.frames(instance, numbers, lambda wanted: self._reader.frame_entries(instance.pk, wanted))
+
+    def frame_pieces(self, instance: StoredInstance, numbers: Iterable[int | range]) -> FramePieces:
+        """As `frames`, for whoever sends them without looking at them; to be closed.
+
+        Raises FrameOutOfRange, ObjectMissing, ObjectDamaged at once.
+        """
+        return self._retriever.frame_pieces(
+            instance, numbers, lambda wanted: self._reader.frame_entries(instance.pk, wanted)
         )
 
     def damaged(self, instances: Iterable[StoredInstance]) -> list[StoredInstance]:
@@ -341,6 +351,7 @@ __all__ = [
     "DeletionReason",
     "Finding",
     "FindingKind",
+    "FramePieces",
     "ImportJobs",
     "ImportOutcome",
     "ImportState",
@@ -348,6 +359,8 @@ __all__ = [
     "IncomingDataSet",
     "IncomingObject",
     "IndexSchema",
+    "ObjectFile",
+    "Piece",
     "Provenance",
     "Query",
     "Resolution",
@@ -359,5 +372,6 @@ __all__ = [
     "StorageSettings",
     "StoreOutcome",
     "StoredInstance",
+    "Stretch",
     "file_digest",
 ]

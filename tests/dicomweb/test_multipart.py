@@ -15,6 +15,7 @@ from fileroom_dicomweb.multipart import (
     whole_part,
 )
 from fileroom_dicomweb.multipart_reader import BrokenMultipart, MultipartReader
+from fileroom_dicomweb.stored_answer import StoredAnswer
 
 BOUNDARY = "----=_Part_7"
 # what looks like a boundary, but is not
@@ -174,7 +175,7 @@ def test_the_written_message_is_multipart_and_as_long_as_announced() -> None:
         whole_part("application/dicom; transfer-syntax=1.2.840.10008.1.2.1", CONTENT),
         whole_part("image/jls", b""),
     ]
-    body = b"".join(message(parts, boundary))
+    body = b"".join(StoredAnswer(message(parts, boundary)))
     assert len(body) == content_length(parts)
 
     header = f"Content-Type: {content_type('application/dicom', boundary)}\r\n\r\n".encode()

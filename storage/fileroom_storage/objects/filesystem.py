@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from mmap import PROT_READ, mmap
 from pathlib import Path
@@ -32,6 +32,7 @@ _AGE_OF_LEFTOVER_WITHOUT_LOCKS = 24 * 3600.0
 _KNOWN_FOLDERS_LIMIT = 4096
 _RUN = 100
 _NAME_LENGTH = len("/" + 32 * "0" + ".dcm")
+_IOV_MAX = os.sysconf("SC_IOV_MAX")
 
 _WHAT_TO_DO = {
     errno.ENOSPC: "its disk is full; free some space, then send again",
@@ -84,6 +85,57 @@ def _read_at(descriptor: int, offset: int, length: int) -> bytes:
         offset += len(part)
         length -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class FilesystemObjectFile:
+    """An open file of the store."""
+
+    __slots__ = ("_descriptor", "_failures", "size")
+
+    def __init__(self, failures: _Failures, descriptor: int) -> None:
+        self._failures = failures
+        self._descriptor = descriptor
+        self.size = os.fstat(descriptor).st_size
+
+    def fileno(self) -> int:
+        if self._descriptor < 0:
+            raise ValueError("this object was already closed")
+        return self._descriptor
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        with self._failures:
+            return _read_at(self.fileno(), offset, length)
+
+    def read_into(self, buffers: Sequence[memoryview], offset: int) -> int:
+        done = 0
+        with self._failures:
+            while count := os.preadv(self.fileno(), buffers[:_IOV_MAX], offset + done):
+                done += count
+                while buffers and count >= len(buffers[0]):
+                    count -= len(buffers[0])
+                    buffers = buffers[1:]
+                if not buffers:
+                    break
+                if count:
+                    buffers = [buffers[0][count:], *buffers[1:]]
+        return done
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_descriptor", -1) >= 0:
+            self.close()
 
 
 class FilesystemObjectWriter:
@@ -215,6 +267,9 @@ class FilesystemObjectStore:
     def open(self, key: str) -> BinaryIO:
         return os.fdopen(self._descriptor(key), "rb")
 
+    def open_stretches(self, key: str) -> FilesystemObjectFile:
+        return FilesystemObjectFile(self.failures, self._descriptor(key))
+
     def read_at(self, key: str, offset: int, length: int) -> bytes:
         if offset < 0 or length < 0:
             raise ValueError("offset and length count bytes from the start of the object")
@@ -298,8 +353,11 @@ class FilesystemObjectStore:
             )
         return key
 
+    def _name(self, key: str) -> str:
+        return f"{self._objects}/{self._checked(key)}"
+
     def _path(self, key: str) -> Path:
-        return self._objects / self._checked(key)
+        return Path(self._name(key))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -311,9 +369,9 @@ class FilesystemObjectStore:
                 raise ObjectMissing("The object store has lost the object's bytes; run `fileroom check`.") from error
 
     def _descriptor(self, key: str) -> int:
-        path = self._path(key)
+        name = self._name(key)
         with self._reading():
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def _stat(self, key: str) -> os.stat_result:
         path = self._path(key)

@@ -1,6 +1,6 @@
 """What fileroom asks of any object store: bytes in under a key that the store chooses, the same bytes out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from mmap import mmap
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -53,6 +53,35 @@ class ObjectWriter(Protocol):
     ) -> None: ...
 
 
+class ObjectFile(Protocol):
+    """An object that is open for reading any stretch of it; to be closed. Reading raises StorageUnavailable."""
+
+    @property
+    def size(self) -> int:
+        """The object's length in bytes."""
+        ...
+
+    def fileno(self) -> int:
+        """The descriptor of a file that holds the object and nothing else, for the kernel to read from."""
+        ...
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`, fewer where the object ends."""
+        ...
+
+    def read_into(self, buffers: Sequence[memoryview], offset: int) -> int:
+        """Fills the buffers one after the other from `offset`; returns how much, less only where the object ends."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
 class ObjectStore(Protocol):
     """Keeps objects under keys. Any number of processes may share one store.
 
@@ -66,6 +95,10 @@ class ObjectStore(Protocol):
 
     def open(self, key: str) -> BinaryIO:
         """The object as a seekable binary file, to be closed by the caller."""
+        ...
+
+    def open_stretches(self, key: str) -> ObjectFile:
+        """The object for reading stretches of it, to be closed by the caller."""
         ...
 
     def read_at(self, key: str, offset: int, length: int) -> bytes:

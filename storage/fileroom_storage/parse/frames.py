@@ -88,6 +88,28 @@ def read_frame(read_at: ReadAt, layout: FrameLayout, number: int) -> bytes:
     return _joined(read_at(start, end - start))
 
 
+def frame_stretches(read_at: ReadAt, layout: FrameLayout, number: int) -> list[tuple[int, int]] | None:
+    """Where the bytes that `read_frame` gives are, as offsets and lengths; None where it has to make them.
+
+    Of an encapsulated frame only the item headers are read.
+    """
+    if not 1 <= number <= layout.number_of_frames:
+        raise FrameOutOfRange(f"there is no frame {number}; the instance has {layout.number_of_frames}")
+    if layout.table is None:
+        bits = layout.frame_length or layout.length * 8
+        first_byte, shift = divmod((number - 1) * bits, 8)
+        return None if shift or bits % 8 else [(layout.offset + first_byte, bits // 8)]
+    start, end = _ENTRY.unpack_from(layout.table, (number - 1) * _ENTRY.size)
+    stretches = []
+    while start + _ITEM_HEADER <= end:
+        item = read_at(start, _ITEM_HEADER)
+        length = _item_length(item, 0)
+        start += _ITEM_HEADER
+        stretches.append((start, min(length, end - start)))
+        start += length
+    return stretches
+
+
 def _native_layout(data_set: DataSet, pixel_data: PixelData) -> FrameLayout:
     frame_length = _native_frame_length(data_set, pixel_data.tag)
     available = pixel_data.length * 8
@@ -129,13 +151,19 @@ def _read_native(read_at: ReadAt, layout: FrameLayout, number: int) -> bytes:
 def _joined(items: bytes) -> bytes:
     position, parts = 0, []
     while position + _ITEM_HEADER <= len(items):
-        group, element, length = _ITEM_START.unpack_from(items, position)
-        if (group, element) != (0xFFFE, 0xE000):
-            raise UnusableObject(UnusableReason.MALFORMED, "the fragments of the frame are not where they were indexed")
+        length = _item_length(items, position)
         position += _ITEM_HEADER
         parts.append(items[position : position + length])
         position += length
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _item_length(items: bytes, position: int) -> int:
+    if position + _ITEM_HEADER <= len(items):
+        group, element, length = _ITEM_START.unpack_from(items, position)
+        if (group, element) == (0xFFFE, 0xE000):
+            return int(length)
+    raise UnusableObject(UnusableReason.MALFORMED, "the fragments of the frame are not where they were indexed")
 
 
 def _frame_ranges(view: View, header: Header, fragments: Fragments) -> list[tuple[int, int]]:

@@ -1,12 +1,15 @@
 """From unique keys to the instances they name, and to where the bytes of each are."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Integer, Select, bindparam, func, select
 
 from ..attributes import Level
 from ..errors import InvalidQuery
+from ..index.prepared import prepared
 from ..index.tables import Tables
 from .matching import searchable
 
@@ -14,23 +17,6 @@ _FRAME_ENTRY = 16  # two 64-bit numbers: where the frame's fragments begin and e
 _RUNS_AT_A_TIME = 50  # columns of one statement
 _GAP = 64  # entries that are read without need are cheaper than another statement
 _MOST_UIDS = 10_000  # every database gives up somewhere beyond
-
-
-@dataclass(frozen=True, slots=True)
-class StoredInstance:
-    """An instance, and where its object is. `location` is a key of the object store."""
-
-    pk: int
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_instance_uid: str
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    location: str
-    size: int
-    digest: str
-    data_set_offset: int
-    number_of_frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +29,54 @@ class FramePlace:
     frame_length: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredInstance:
+    """An instance, and where its object is. `location` is a key of the object store.
+
+    `frames` is None where it has no pixel data that can be reached without reading the whole object.
+    """
+
+    pk: int
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    location: str
+    size: int
+    digest: str
+    data_set_offset: int
+    number_of_frames: int
+    frames: FramePlace | None
+
+
 class Locator:
     """Finds instances by the unique keys of their level or above; no wildcards (PS3.4 C.4.2.2.1)."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
+        self._unique_keys = {key.keyword: key for key in map(tables.registry.unique_key, Level)}
 
     def locate(self, connection: Connection, matches: Mapping[str, str]) -> list[StoredInstance]:
         """By study, series and instance number. `matches` is by keyword; several UIDs are parted by backslashes."""
+        if not matches:
+            raise InvalidQuery("no unique key is given; name what is to be retrieved")
+        asked = {keyword: self._values(keyword, value) for keyword, value in matches.items()}
+        if not all(asked.values()):
+            return []
+        if any(len(values) > 1 for values in asked.values()):
+            conditions = [self._column(keyword).in_(values) for keyword, values in asked.items()]
+            return [_stored_instance(row) for row in connection.execute(self._statement(asked, conditions))]
+        statement = prepared(
+            connection,
+            self._tables,
+            ("locate", tuple(asked)),
+            lambda: self._statement(asked, [self._column(keyword) == bindparam(keyword) for keyword in asked]),
+        )
+        rows = statement.rows(connection, {keyword: value for keyword, (value,) in asked.items()})
+        return [_stored_instance(row) for row in rows]
+
+    def _statement(self, asked: Iterable[str], conditions: Iterable[ColumnElement[bool]]) -> Select[Any]:
         instance, series, study, patient = (self._tables.entity(level) for level in reversed(Level))
         statement = (
             select(
@@ -65,36 +91,37 @@ class Locator:
                 instance.c.digest,
                 instance.c.data_set_offset,
                 func.coalesce(instance.c.number_of_frames, 1),
+                instance.c.frame_count,
+                instance.c.pixel_data_offset,
+                instance.c.pixel_data_length,
+                instance.c.frame_length,
             )
             .select_from(instance)
             .join(series, instance.c.series_pk == series.c.pk)
             .join(study, series.c.study_pk == study.c.pk)
-            .join(patient, study.c.patient_pk == patient.c.pk)
-            .where(*self._conditions(matches))
-            .order_by(series.c.study_pk, series.c.series_number, series.c.pk, instance.c.instance_number, instance.c.pk)
         )
-        return [StoredInstance(*row) for row in connection.execute(statement)]
-
-    def frame_place(self, connection: Connection, pk: int) -> FramePlace | None:
-        """None where the instance has no pixel data that can be reached without reading the whole object."""
-        table = self._tables.instance
-        columns = (table.c.frame_count, table.c.pixel_data_offset, table.c.pixel_data_length, table.c.frame_length)
-        row = connection.execute(select(*columns).where(table.c.pk == pk)).one_or_none()
-        return FramePlace(*row) if row is not None and row[0] is not None else None
+        if any(self._unique_keys[keyword].level is Level.PATIENT for keyword in asked):
+            statement = statement.join(patient, study.c.patient_pk == patient.c.pk)
+        return statement.where(*conditions).order_by(
+            series.c.study_pk, series.c.series_number, series.c.pk, instance.c.instance_number, instance.c.pk
+        )
 
     def frame_entries(self, connection: Connection, pk: int, numbers: Sequence[int]) -> dict[int, bytes]:
         """The entries of these frames, counted from 1, out of the frame table, however long that is."""
-        column, key = self._tables.instance.c.frame_table, self._tables.instance.c.pk
         runs = list(_runs(numbers))
         entries: dict[int, bytes] = {}
         for first in range(0, len(runs), _RUNS_AT_A_TIME):
             asked = runs[first : first + _RUNS_AT_A_TIME]
-            pieces = [
-                func.substr(column, (run[0] - 1) * _FRAME_ENTRY + 1, len(run) * _FRAME_ENTRY).label(f"run_{index}")
-                for index, run in enumerate(asked)
-            ]
-            row = connection.execute(select(*pieces).where(key == pk)).one_or_none()
-            for run, piece in zip(asked, row or (), strict=False):
+            # two statements do for any number of runs: what is not asked for is empty
+            columns = 1 if len(asked) == 1 else _RUNS_AT_A_TIME
+            statement = prepared(connection, self._tables, ("frame entries", columns), partial(self._entries, columns))
+            keys = {"pk_of_instance": pk}
+            for index in range(columns):
+                run = asked[index] if index < len(asked) else range(1, 1)
+                keys[f"first_{index}"] = (run.start - 1) * _FRAME_ENTRY + 1
+                keys[f"length_{index}"] = len(run) * _FRAME_ENTRY
+            pieces = next(iter(statement.rows(connection, keys)), ())
+            for run, piece in zip(asked, pieces, strict=False):
                 table = bytes(piece or b"")
                 for index, number in enumerate(run):
                     entry = table[index * _FRAME_ENTRY : (index + 1) * _FRAME_ENTRY]
@@ -102,23 +129,40 @@ class Locator:
                         entries[number] = entry
         return entries
 
-    def _conditions(self, matches: Mapping[str, str]) -> list[ColumnElement[bool]]:
-        conditions: list[ColumnElement[bool]] = []
-        for keyword, value in matches.items():
-            attribute = self._tables.registry.get(keyword)
-            if attribute is None or attribute is not self._tables.registry.unique_key(attribute.level):
-                raise InvalidQuery(f"{keyword} is no unique key; objects are retrieved by unique keys", keyword)
-            values = [searchable(part) for part in value.split("\\") if searchable(part)]
-            if not values:
-                raise InvalidQuery(f"{keyword} has no value; name what is to be retrieved", keyword)
-            if len(values) > _MOST_UIDS:
-                raise InvalidQuery(f"{keyword} has {len(values)} values; ask for {_MOST_UIDS} at a time", keyword)
-            if attribute.vr == "UI":
-                values = [part for part in values if part.isascii()]
-            conditions.append(self._tables.entity(attribute.level).c[attribute.column].in_(values))
-        if not conditions:
-            raise InvalidQuery("no unique key is given; name what is to be retrieved")
-        return conditions
+    def _entries(self, columns: int) -> Select[Any]:
+        """Stretches of the frame table of one instance."""
+        table = self._tables.instance
+        stretches = (
+            func.substr(
+                table.c.frame_table,
+                bindparam(f"first_{index}", type_=Integer()),
+                bindparam(f"length_{index}", type_=Integer()),
+            ).label(f"run_{index}")
+            for index in range(columns)
+        )
+        return select(*stretches).where(table.c.pk == bindparam("pk_of_instance"))
+
+    def _values(self, keyword: str, value: str) -> list[str]:
+        """Those that the index can hold, at most."""
+        attribute = self._unique_keys.get(keyword)
+        if attribute is None:
+            raise InvalidQuery(f"{keyword} is no unique key; objects are retrieved by unique keys", keyword)
+        values = [part for part in map(searchable, value.split("\\")) if part]
+        if not values:
+            raise InvalidQuery(f"{keyword} has no value; name what is to be retrieved", keyword)
+        if len(values) > _MOST_UIDS:
+            raise InvalidQuery(f"{keyword} has {len(values)} values; ask for {_MOST_UIDS} at a time", keyword)
+        return [part for part in values if part.isascii()] if attribute.vr == "UI" else values
+
+    def _column(self, keyword: str) -> Column[Any]:
+        attribute = self._unique_keys[keyword]
+        return self._tables.entity(attribute.level).c[attribute.column]
+
+
+def _stored_instance(row: Sequence[Any]) -> StoredInstance:
+    *facts, number_of_frames, offset, length, frame_length = row
+    place = None if number_of_frames is None else FramePlace(number_of_frames, offset, length, frame_length)
+    return StoredInstance(*(*facts, place))
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[range]:

@@ -8,7 +8,7 @@ from sqlalchemy import Engine, select
 from ..index.engine import unavailable_errors
 from ..index.tables import Tables
 from .inventory import IndexedObject, conflict_objects, indexed_objects, last_change, locations_of, unknown_locations
-from .locate import FramePlace, Locator, StoredInstance
+from .locate import Locator, StoredInstance
 from .query import Query
 from .select import Answer, Finder
 
@@ -38,10 +38,6 @@ class IndexReader:
     def locate(self, matches: Mapping[str, str]) -> list[StoredInstance]:
         with unavailable_errors(), self._engine.connect() as connection:
             return self._locator.locate(connection, matches)
-
-    def frame_place(self, pk: int) -> FramePlace | None:
-        with unavailable_errors(), self._engine.connect() as connection:
-            return self._locator.frame_place(connection, pk)
 
     def frame_entries(self, pk: int, numbers: Sequence[int]) -> dict[int, bytes]:
         with unavailable_errors(), self._engine.connect() as connection:

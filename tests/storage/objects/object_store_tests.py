@@ -50,6 +50,28 @@ class ObjectStoreTests:
             assert file.read() == BYTES[:length]
         assert store.size(key) == length
 
+    def test_stretches_of_an_open_object(self, store: ObjectStore) -> None:
+        key = put(store, BYTES)
+        with store.open_stretches(key) as file:
+            assert file.size == len(BYTES)
+            for offset, length in ((0, 0), (0, 10), (123_456, 100_000), (299_999, 10), (300_000, 1), (400_000, 1)):
+                assert file.read_at(offset, length) == BYTES[offset : offset + length]
+            with open(file.fileno(), "rb", closefd=False) as same:
+                assert same.read() == BYTES
+        with pytest.raises(ValueError, match="closed"):
+            file.read_at(0, 1)
+        file.close()
+
+    def test_stretches_into_buffers(self, store: ObjectStore) -> None:
+        key = put(store, BYTES)
+        with store.open_stretches(key) as file:
+            for lengths in ([], [0], [10], [7] * 3000, [0, 5, 0, 100_000, 0], [200_000, 200_000]):
+                for offset in (0, 17, 250_000, 300_000):
+                    buffers = [bytearray(length) for length in lengths]
+                    expected = BYTES[offset : offset + sum(lengths)]
+                    assert file.read_into([memoryview(buffer) for buffer in buffers], offset) == len(expected)
+                    assert b"".join(buffers)[: len(expected)] == expected
+
     @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
     def test_pieces_of_any_kind_are_appended(
         self, store: ObjectStore, kind: type[bytes] | type[bytearray] | type[memoryview]
@@ -195,6 +217,7 @@ class ObjectStoreTests:
         put(store, BYTES)
         actions = (
             store.open,
+            store.open_stretches,
             store.size,
             store.modified,
             store.delete,

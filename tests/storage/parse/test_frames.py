@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pydicom.encaps import generate_frames
 
 from fileroom_storage.errors import FrameOutOfRange, UnusableObject
-from fileroom_storage.parse.frames import FrameLayout, frame_layout, read_frame
+from fileroom_storage.parse.encoding import Buffer
+from fileroom_storage.parse.frames import FrameLayout, frame_layout, frame_stretches, read_frame
 from fileroom_storage.parse.header import parse_header
 from fileroom_storage.parse.part10 import read_file_meta
 from tests.corpus import corpus_files, corpus_studies, parameters, pydicom_files
@@ -37,11 +38,14 @@ def layout_of(data_set: bytes, transfer_syntax_uid: str) -> FrameLayout:
 
 
 def frames_of(data_set: bytes, transfer_syntax_uid: str = JPEG) -> list[bytes]:
+    """By reading them; their stretches have to hold the same."""
     layout = layout_of(data_set, transfer_syntax_uid)
-    return [
+    frames = [
         read_frame(lambda offset, length: data_set[offset : offset + length], layout, number)
         for number in range(1, layout.number_of_frames + 1)
     ]
+    assert [stretched(data_set, layout, number, frame) for number, frame in enumerate(frames, 1)] == frames
+    return frames
 
 
 def offsets(*values: int) -> bytes:
@@ -69,6 +73,7 @@ def test_against_pydicom(path: Path) -> None:
         read_frame(lambda offset, length: bytes(buffer[offset : offset + length]), layout, number)
         for number in range(1, layout.number_of_frames + 1)
     ]
+    assert [stretched(buffer, layout, number, frame) for number, frame in enumerate(ours, 1)] == ours
     data_set = pydicom.dcmread(path, force=True)
     pixels = data_set[header.pixel_data.tag].value
     number_of_frames = int(data_set.get("NumberOfFrames") or 1)
@@ -84,6 +89,16 @@ def test_against_pydicom(path: Path) -> None:
     )
     theirs = list(generate_frames(pixels, number_of_frames=number_of_frames, extended_offsets=extended))
     assert ours == theirs
+
+
+def stretched(buffer: Buffer, layout: FrameLayout, number: int, read: bytes) -> bytes:
+    """The frame by its stretches; as it was read where it has none, which only shifted bits excuse."""
+    stretches = frame_stretches(lambda offset, length: bytes(buffer[offset : offset + length]), layout, number)
+    if stretches is None:
+        assert layout.frame_length is not None
+        assert layout.frame_length % 8
+        return read
+    return b"".join(bytes(buffer[offset : offset + length]) for offset, length in stretches)
 
 
 def bits_of(frames: list[bytes], length: int) -> int:
@@ -229,11 +244,13 @@ def test_a_frame_is_read_by_itself() -> None:
 
 @pytest.mark.parametrize("number", [0, -1, 3])
 def test_frames_that_are_not_there(number: int) -> None:
-    with pytest.raises(FrameOutOfRange, match="has 2"):
-        read_frame(lambda _offset, length: bytes(length), layout_of(image(2, fragments(ONE, TWO)), JPEG), number)
+    for read in (read_frame, frame_stretches):
+        with pytest.raises(FrameOutOfRange, match="has 2"):
+            read(lambda _offset, length: bytes(length), layout_of(image(2, fragments(ONE, TWO)), JPEG), number)
 
 
 def test_a_table_of_another_object() -> None:
     layout = layout_of(image(1, fragments(ONE)), JPEG)
-    with pytest.raises(UnusableObject, match="not where they were indexed"):
-        read_frame(lambda _offset, length: bytes(length), layout, 1)
+    for read in (read_frame, frame_stretches):
+        with pytest.raises(UnusableObject, match="not where they were indexed"):
+            read(lambda _offset, length: bytes(length), layout, 1)

@@ -1,0 +1,90 @@
+"""Stored bytes on their way to an HTTP client: the kernel sends them from their files, nothing here reads them."""
+
+import os
+import select
+import socket
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
+
+from fileroom_dicomweb.stored_answer import StoredAnswer, broken_off
+from fileroom_storage.storage import Stretch
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
+# what is at hand is given to the socket in pieces of this size, so that its timeout counts silence
+_PIECE = 1 << 20
+
+
+class StretchSender:
+    """WSGI middleware, for gunicorn alone: sends those answers itself whose stored bytes need not be read.
+
+    All others, and connections under TLS, are left to gunicorn, which iterates over their bytes.
+    """
+
+    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+        self._application = application
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        answer = self._application(environ, start_response)
+        if not isinstance(answer, StoredAnswer):
+            return answer
+        response = getattr(start_response, "__self__", None)
+        connection = environ.get("gunicorn.socket")
+        # HTTP/2 and TLS put their own frames around what is sent
+        if type(response) is not Response or type(connection) is not socket.socket:
+            return answer
+        try:
+            _send(response, connection, answer)
+        finally:
+            answer.close()
+        return ()
+
+
+def _send(response: Any, connection: socket.socket, answer: StoredAnswer) -> None:
+    # the head, the boundaries and the ends of stretches go out in full segments
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    try:
+        response.send_headers()
+        for piece in answer.pieces():
+            length = piece.length if isinstance(piece, Stretch) else len(piece)
+            if not length:
+                continue
+            if response.chunked:
+                connection.sendall(b"%X\r\n" % length)
+            if isinstance(piece, Stretch):
+                _send_stretch(connection, piece)
+            else:
+                for start in range(0, length, _PIECE):
+                    connection.sendall(piece[start : start + _PIECE])
+            if response.chunked:
+                connection.sendall(b"\r\n")
+            response.sent += length
+    finally:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+
+def _send_stretch(connection: socket.socket, stretch: Stretch) -> None:
+    """Raises TimeoutError where the client takes nothing for as long as the socket's timeout."""
+    source, target = stretch.file.fileno(), connection.fileno()
+    offset, end = stretch.offset, stretch.offset + stretch.length
+    while offset < end:
+        try:
+            sent = os.sendfile(target, source, offset, end - offset)
+        except BlockingIOError:
+            _wait(connection)
+            continue
+        if not sent:
+            # the object has become shorter: the client must not take what comes next for the rest of it
+            raise broken_off()
+        offset += sent
+
+
+def _wait(connection: socket.socket) -> None:
+    timeout = connection.gettimeout()
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    if not poll.poll(None if timeout is None else 1000 * timeout):
+        raise TimeoutError("the client takes nothing any more")
