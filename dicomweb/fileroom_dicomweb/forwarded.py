@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.request import parse_http_list
 
@@ -29,9 +30,10 @@ class BehindProxy:
         self._hops = max(hops, 1)
         self._proxy_fix = ProxyFix(application, *(self._hops,) * 5)
         self._prefix_fix = ProxyFix(application, 0, 0, 0, 0, self._hops)
+        self._is_trusted = lru_cache(maxsize=1024)(self._trusts)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if not self._trusts(environ.get("REMOTE_ADDR", "")):
+        if not self._is_trusted(environ.get("REMOTE_ADDR", "")):
             return self._application(environ, start_response)
         if not environ.get("HTTP_FORWARDED"):
             return self._proxy_fix(environ, start_response)

@@ -17,6 +17,7 @@ from .media_types import DICOM_XML, JSON_OFFERS, Offer
 from .metadata import json_response
 from .multipart import OutgoingPart, whole_part
 from .origin_server import OriginServer, Resource, negotiate
+from .recent_answers import INDEX_VERSION
 from .return_attributes import required_keywords
 from .search_parameters import read_search
 from .wado import multipart_response
@@ -44,6 +45,8 @@ def search(server: OriginServer, level: Level, within: Resource) -> Response:
         standard_registry(),
         maximum_results=server.settings.maximum_results,
     )
+    # before the index is read: what is committed meanwhile makes the answer one of a version that is over
+    request.environ[INDEX_VERSION] = server.storage.version()
     answers, more = _find(server, asked.query)
     complete = _closing(_complete(server.root_url(), level, within, answers), answers)
     response = _xml_response(complete) if offer.multipart else json_response(complete)

@@ -18,6 +18,7 @@ from .index.conflicts import ConflictState, ConflictType
 from .index.deletions import Deletion, DeletionReason, Retention
 from .index.engine import ConnectionPool, create_engine, unavailable_errors
 from .index.import_jobs import ImportedFile, ImportJobs, ImportOutcome, ImportState, file_digest
+from .index.index_version import IndexVersion
 from .index.maintenance import Maintenance
 from .index.rejection import KEY_OBJECT_SELECTION_DOCUMENT, REJECTION_MEANINGS, REJECTION_SCHEME, known_rejection_code
 from .index.resolution import Conflict, Resolution
@@ -86,6 +87,7 @@ class Storage:
         server_values = {"InstanceAvailability": "ONLINE", "RetrieveAETitle": settings.retrieve_ae_title}
         self._reader = IndexReader(self._engine, self._tables, server_values)
         self._retriever = Retriever(self._objects)
+        self._version = IndexVersion(self._engine)
         self._maintenance = Maintenance(self._engine, self._tables, retention)
         self._trash = Trash(self._engine, self._tables, retention)
         self._checker = Checker(
@@ -100,6 +102,7 @@ class Storage:
     def close(self) -> None:
         """Commits what has been accepted, then lets go of the database."""
         self._writer.close()
+        self._version.close()
         self._writer_engine.dispose()
         self._engine.dispose()
 
@@ -189,6 +192,10 @@ class Storage:
     def find(self, query: Query) -> Generator[Answer, None, None]:
         """Answers as DICOM JSON elements by tag, from a cursor: exhaust or close it. Raises InvalidQuery at once."""
         return self._reader.find(query)
+
+    def version(self) -> tuple[int, int] | None:
+        """Another value than before once anything has been committed; None where the database cannot tell that."""
+        return self._version.read()
 
     def count(self, query: Query) -> int:
         return self._reader.count(query)
