@@ -158,8 +158,8 @@ def test_a_long_answer_is_streamed_and_not_kept(
     assert len(asked) == 2
 
 
-def test_the_version_moves_with_commits_and_with_nothing_else(storage: Storage, version: Callable[[], object]) -> None:
-    first = version()
+def test_the_version_moves_with_commits_and_with_nothing_else(storage: Storage) -> None:
+    first = storage.version()
     list(storage.locate({"SOPInstanceUID": uid(1, 1, 1)}))
     assert storage.version() == first
     store(storage, made())
