@@ -1,7 +1,7 @@
 """Content-Encoding: gzip for what is text, while it is streamed. Pixels are not: what can be compressed of them is."""
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from functools import lru_cache
 
 from flask import Blueprint, Flask, Response, request
@@ -30,7 +30,7 @@ def _compressed(response: Response) -> Response:
     known = None if response.is_streamed else response.calculate_content_length()
     length = response.headers.get("Content-Length", known, type=int)
     too_small = length is not None and length < _SMALLEST
-    if too_small or response.status_code in (204, 206, 304) or not _takes_gzip():
+    if too_small or response.status_code in (204, 206, 304) or not takes_gzip():
         return response
     response.headers["Content-Encoding"] = "gzip"
     response.headers.pop("Content-Length", None)
@@ -54,11 +54,25 @@ def is_text(content_type: str | None) -> bool:
     return name.startswith("text/") or name in _TEXTS or name.endswith(("+json", "+xml"))
 
 
-def _takes_gzip() -> bool:
+def takes_gzip() -> bool:
     """RFC 9110 12.5.3: `gzip`, its old name or else `*` at more than q=0, and not liked less than the plain answer."""
     qualities = {name.lower(): quality for name, quality in request.accept_encodings}
     gzip = next((qualities[name] for name in ("gzip", "x-gzip", "*") if name in qualities), 0)
     return gzip > 0 and gzip >= qualities.get("identity", 0)
+
+
+def gzipped(chunks: "Iterable[bytes | str]", level: int = _LEVEL) -> Generator[bytes, None, None]:
+    """The chunks as one member of gzip."""
+    compressor = zlib.compressobj(level, zlib.DEFLATED, _GZIP)
+    try:
+        for chunk in chunks:
+            compressed = compressor.compress(chunk.encode() if isinstance(chunk, str) else chunk)
+            if compressed:
+                yield compressed
+        yield compressor.flush()
+    finally:
+        if isinstance(chunks, Generator):
+            chunks.close()
 
 
 class _Gzip:
@@ -66,18 +80,10 @@ class _Gzip:
 
     def __init__(self, chunks: "Iterable[bytes | str]") -> None:
         self._chunks = chunks
-        self._compressed = self._compress()
+        self._compressed = gzipped(chunks)
 
     def __iter__(self) -> Iterator[bytes]:
         return self._compressed
-
-    def _compress(self) -> Iterator[bytes]:
-        compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-        for chunk in self._chunks:
-            compressed = compressor.compress(chunk.encode() if isinstance(chunk, str) else chunk)
-            if compressed:
-                yield compressed
-        yield compressor.flush()
 
     def close(self) -> None:
         close = getattr(self._chunks, "close", None)

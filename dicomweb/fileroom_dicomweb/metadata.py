@@ -6,18 +6,21 @@ from typing import Any
 import orjson
 from flask import Response
 
+from fileroom_storage.parse.json_fragments import JsonFragments, name_utf_8
 from fileroom_storage.parse.native_model import native_model
 from fileroom_storage.storage import Storage, StoredInstance
 
 from .answer_stream import AnswerStream, json_array
+from .compression import gzipped, takes_gzip
 from .conditional import conditional, entity_tag
+from .kept_metadata import KeptMetadata
 from .media_types import DICOM_JSON, DICOM_XML, JSON_OFFERS, Offer
 from .multipart import whole_part
 from .origin_server import OriginServer, Resource, negotiate, resource_of
 from .wado import multipart_response, single_part_response
 
-_AVAILABLE_TRANSFER_SYNTAX_UID = "00083002"
-_SPECIFIC_CHARACTER_SET = "00080005"
+_AVAILABLE_TRANSFER_SYNTAX_UID = 0x00083002
+_FOLDER = "metadata"  # in the data folder
 _XML_PARTS = Offer(DICOM_XML, multipart=True)
 _XML_SINGLE = Offer(DICOM_XML)
 
@@ -30,16 +33,30 @@ def retrieve_metadata(server: OriginServer, resource: Resource) -> Response:
     xml = (_XML_PARTS, _XML_SINGLE) if len(instances) == 1 else (_XML_PARTS,)
     offer = negotiate(*JSON_OFFERS, *xml)
     root_url = server.root_url()
+    tag = entity_tag(instances, str(offer), root_url)
 
     def answer() -> Response:
-        server.check_whole(instances)
-        items = _metadata(server.storage, instances, root_url)
         if offer in JSON_OFFERS:
-            return json_response(items)
-        parts = (whole_part(DICOM_XML, native_model(item)) for item in items)
+            return _json(server, instances, root_url, tag)
+        parts = (whole_part(DICOM_XML, native_model(item)) for item in _metadata(server.storage, instances, root_url))
         return multipart_response(DICOM_XML, parts) if offer.multipart else single_part_response(next(parts))
 
-    return conditional(entity_tag(instances, str(offer), root_url), answer)
+    return conditional(tag, answer)
+
+
+def _json(server: OriginServer, instances: list[StoredInstance], root_url: str, tag: str) -> Response:
+    """As it was kept, or made, and kept for the next who asks. One instance alone is not worth a file."""
+    kept = KeptMetadata(server.storage.settings.data / _FOLDER, server.settings.metadata_cache_size)
+    if len(instances) > 1 and takes_gzip():
+        found = kept.find(tag)
+        if found is not None:
+            response = Response(found, content_type=DICOM_JSON)
+        else:
+            chunks = gzipped(json_array(_items(server.storage, instances, root_url)))
+            response = Response(AnswerStream(kept.keep(tag, chunks)), content_type=DICOM_JSON)
+        response.headers["Content-Encoding"] = "gzip"
+        return response
+    return Response(AnswerStream(json_array(_items(server.storage, instances, root_url))), content_type=DICOM_JSON)
 
 
 def json_response(items: Generator[Any, None, None]) -> Response:
@@ -55,20 +72,23 @@ def _encoded(items: Generator[Any, None, None]) -> Generator[bytes, None, None]:
         items.close()
 
 
+def _items(storage: Storage, instances: list[StoredInstance], root_url: str) -> Generator[bytes, None, None]:
+    """The metadata of each instance, encoded."""
+    fragments = JsonFragments()
+    for instance in instances:
+        bulk_data_url = f"{root_url}{resource_of(instance).path}/bulkdata/"
+        header = storage.header(instance)
+        yield fragments.write(header, bulk_data_url.__add__, {_AVAILABLE_TRANSFER_SYNTAX_UID: _syntax_of(instance)})
+
+
 def _metadata(storage: Storage, instances: list[StoredInstance], root_url: str) -> Generator[Metadata, None, None]:
     for instance in instances:
         bulk_data_url = f"{root_url}{resource_of(instance).path}/bulkdata/"
         elements = storage.header(instance).dicom_json(bulk_data_uri=bulk_data_url.__add__)
-        _name_utf_8(elements)
-        elements[_AVAILABLE_TRANSFER_SYNTAX_UID] = {"vr": "UI", "Value": [instance.transfer_syntax_uid]}
+        name_utf_8(elements)
+        elements[f"{_AVAILABLE_TRANSFER_SYNTAX_UID:08X}"] = _syntax_of(instance)
         yield elements
 
 
-def _name_utf_8(elements: Metadata) -> None:
-    """PS3.18 F.2: the text is UTF-8 now, whatever it was; who writes it as a data set again goes by this."""
-    for tag, element in elements.items():
-        if tag == _SPECIFIC_CHARACTER_SET:
-            element["Value"] = ["ISO_IR 192"]
-        elif element["vr"] == "SQ":
-            for item in element.get("Value", ()):
-                _name_utf_8(item)
+def _syntax_of(instance: StoredInstance) -> dict[str, Any]:
+    return {"vr": "UI", "Value": [instance.transfer_syntax_uid]}

@@ -74,8 +74,12 @@ class RecentAnswers:
             return chunks
         (status, headers), version = started[0], environ[INDEX_VERSION]
         iterator = iter(chunks)
-        body = _up_to(iterator, _LONGEST_ANSWER)
-        if sum(map(len, body)) > _LONGEST_ANSWER:
+        body: list[bytes] = []
+        try:
+            is_whole = _take(iterator, _LONGEST_ANSWER, body)
+        except Exception as error:  # noqa: BLE001  # it breaks off where it would have done
+            iterator, is_whole = _raising(error), False
+        if not is_whole:
             start_response(status, headers)
             return _Rest(chain(body, iterator), chunks)
         _close(chunks)
@@ -118,16 +122,20 @@ def _key(environ: "WSGIEnvironment") -> Hashable:
     return (*[environ.get(name) for name in _ASKED], *headers)
 
 
-def _up_to(chunks: Iterator[bytes], size: int) -> list[bytes]:
-    """Chunks until they are longer than `size`, or all of them."""
-    taken: list[bytes] = []
+def _take(chunks: Iterator[bytes], size: int, body: list[bytes]) -> bool:
+    """Adds chunks to the body until it is longer than `size`; whether these are all."""
     length = 0
     for chunk in chunks:
-        taken.append(chunk)
+        body.append(chunk)
         length += len(chunk)
         if length > size:
-            break
-    return taken
+            return False
+    return True
+
+
+def _raising(error: Exception) -> Iterator[bytes]:
+    yield from ()
+    raise error
 
 
 def _size(answer: _Answer) -> int:

@@ -14,6 +14,7 @@ class DicomwebSettings:
     `idle_timeout` the seconds a client may stay silent in the middle of a request. None is no bound.
     `viewer` is the folder that the OHIF viewer is in or will be, `viewer_config` a script added to its configuration.
     `allow_delete` lets clients delete, reject and restore; nothing is purged over HTTP.
+    `metadata_cache_size` bounds, in bytes, what is kept on the disk of metadata that was made; 0 keeps nothing.
     `cors_origins` are the origins whose pages may use DICOMweb, `"*"` any.
     """
 
@@ -28,3 +29,4 @@ class DicomwebSettings:
     idle_timeout: float | None = 120.0
     cors_origins: tuple[str, ...] = ()
     allow_delete: bool = True
+    metadata_cache_size: int = 1 << 30

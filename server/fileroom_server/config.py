@@ -145,6 +145,7 @@ class HttpConfiguration(_Section):
     timeout: Seconds = 120
     maximum_body_size: Annotated[int, Field(ge=0)] = 0
     allow_delete: bool = True
+    metadata_cache_size: Annotated[int, Field(ge=0)] = 2**30
     viewer: str = ""
     viewer_config: str = ""
 

@@ -45,6 +45,7 @@ def dicomweb_settings(configuration: Configuration) -> "DicomwebSettings":
         idle_timeout=http.timeout,
         cors_origins=http.cors_origins,
         allow_delete=http.allow_delete,
+        metadata_cache_size=http.metadata_cache_size,
     )
 
 

@@ -23,7 +23,7 @@ def data_set_json(
 ) -> dict[str, JsonElement]:
     """The elements with these tags, or all of them, by tag in ascending order, with everything nested in them."""
     writer = _Writer(bulk_data_uri, bulk_data_threshold)
-    wanted = sorted(_presentable(data_set.elements) if tags is None else data_set.elements.keys() & set(tags))
+    wanted = sorted(presentable_tags(data_set.elements) if tags is None else data_set.elements.keys() & set(tags))
     return writer.write(data_set, wanted)
 
 
@@ -77,7 +77,7 @@ def _item(data_set: DataSet, tag: int, number: str) -> DataSet:
     raise InstanceNotFound(f"the instance has no item {number} in {tag:08X}")
 
 
-def _presentable(tags: Iterable[int]) -> list[int]:
+def presentable_tags(tags: Iterable[int]) -> list[int]:
     """Without group lengths (PS3.5 7.2), and without command and file meta elements that got into the data set."""
     return [tag for tag in tags if tag & 0xFFFF and tag >> 16 not in (0x0000, 0x0002)]
 
@@ -107,7 +107,7 @@ class _Writer:
                 continue
             item_json: dict[str, JsonElement] = {}
             sequence.json.setdefault("Value", []).append(item_json)
-            self._write_elements(item, sorted(_presentable(item.elements)), item_json, f"{sequence.path}{number}/")
+            self._write_elements(item, sorted(presentable_tags(item.elements)), item_json, f"{sequence.path}{number}/")
         return result
 
     def _write_elements(

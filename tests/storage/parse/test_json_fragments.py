@@ -1,0 +1,95 @@
+"""Headers written from remembered fragments are the headers that `dicom_json` makes."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fileroom_storage.errors import UnusableObject
+from fileroom_storage.parse import json_fragments
+from fileroom_storage.parse.header import Header, parse_header
+from fileroom_storage.parse.json_fragments import JsonFragments, name_utf_8
+from tests.conformance.every_file import every_file
+from tests.made import encoded, made
+
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+ADDED = {0x00083002: {"vr": "UI", "Value": ["1.2.3"]}}
+
+
+def expected(header: Header, url: str) -> Any:
+    elements = header.dicom_json(bulk_data_uri=url.__add__)
+    name_utf_8(elements)
+    elements["00083002"] = ADDED[0x00083002]
+    return orjson.dumps(elements, option=orjson.OPT_SORT_KEYS)
+
+
+def test_every_file_twice() -> None:
+    """One writer sees them all: whatever came before must not matter."""
+    fragments, written = JsonFragments(), 0
+    for turn in range(2):
+        for number, file in enumerate(every_file()):
+            try:
+                header = parse_header(file.data_set, file.transfer_syntax_uid)
+            except UnusableObject:
+                continue
+            url = f"http://pacs/{turn}/{number}/"
+            assert fragments.write(header, url.__add__, ADDED) == expected(header, url), file.name
+            written += 1
+    assert written > 300
+
+
+_ITEM = st.fixed_dictionaries(
+    {},
+    optional={
+        "CodeMeaning": st.sampled_from(["Thorax", "Schädel", "頭", ""]),
+        "SpecificCharacterSet": st.sampled_from(["ISO_IR 100", "ISO_IR 192"]),
+        "SmallestImagePixelValue": st.integers(0, 32_767),
+        "EncapsulatedDocument": st.binary(max_size=40).map(lambda value: value + bytes(len(value) % 2)),
+    },
+)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # text that a character set does not hold, as devices write it
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(
+        st.tuples(
+            st.fixed_dictionaries(
+                {
+                    "PixelRepresentation": st.sampled_from([0, 1]),
+                    "SpecificCharacterSet": st.sampled_from(["ISO_IR 100", "ISO_IR 192", "ISO_IR 13", None]),
+                },
+                optional={
+                    "PatientName": st.sampled_from(["Doe^Jane", "Müller^Jürgen", "Yamada^Tarou=山田^太郎"]),
+                    "StudyDescription": st.sampled_from(["~", "\\", "x" * 300, "Überblick", "a\\b"]),
+                    "SmallestImagePixelValue": st.sampled_from([0, 255]),
+                    "PixelSpacing": st.sampled_from(["1\\1", "0.5\\0.50"]),
+                    "ProcedureCodeSequence": st.lists(_ITEM, max_size=3),
+                    "IconImageSequence": st.lists(_ITEM, min_size=1, max_size=1),
+                    "EncapsulatedDocument": st.sampled_from([b"", b"ab", bytes(2000)]),
+                },
+            ),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_whatever_came_before(objects: list[tuple[dict[str, Any], bool]]) -> None:
+    fragments = JsonFragments()
+    for number, (attributes, implicit) in enumerate(objects):
+        data_set = encoded(made(**attributes), implicit=implicit)
+        header = parse_header(data_set, IMPLICIT if implicit else EXPLICIT)
+        url = f"http://pacs/{number}/"
+        assert fragments.write(header, url.__add__, ADDED) == expected(header, url)
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_fragments, "_FRAGMENTS", 50)
+    fragments = JsonFragments()
+    for number in range(100):
+        header = parse_header(encoded(made(InstanceNumber=number, PatientID=f"P{number}")), EXPLICIT)
+        assert fragments.write(header, str, ADDED) == expected(header, "")
+        assert len(fragments._known) <= 50
