@@ -10,6 +10,8 @@ from fileroom_storage.storage import Piece, Stretch
 from .answer_stream import slices
 from .media_types import MULTIPART_RELATED
 
+_BOUNDARY_LENGTH = 32
+
 
 @dataclass(frozen=True, slots=True)
 class OutgoingPart:
@@ -37,7 +39,7 @@ def _each(pieces: Sequence[Piece]) -> Generator[Piece, None, None]:
 
 
 def new_boundary() -> str:
-    return os.urandom(16).hex()
+    return os.urandom(_BOUNDARY_LENGTH // 2).hex()
 
 
 def content_type(part_media_type: str, boundary: str) -> str:
@@ -46,7 +48,7 @@ def content_type(part_media_type: str, boundary: str) -> str:
 
 def content_length(parts: Iterable[OutgoingPart]) -> int | None:
     """The length of the message of these parts; None where a part's is unknown."""
-    boundary = new_boundary()  # all are of one length
+    boundary = "0" * _BOUNDARY_LENGTH
     length = len(_closing(boundary))
     for part in parts:
         if part.size is None:

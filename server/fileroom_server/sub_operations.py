@@ -97,7 +97,7 @@ class Sender:
         self._request = request
         self._move_originator = move_originator
         self._message_id = request.message.MessageID or 0
-        self._contexts: dict[str, dict[UID, PresentationContext]] = {}
+        self._contexts: dict[str, dict[str, PresentationContext]] = {}
         self._window: PduWindow | None = None
         self._ahead: _Opened | None = None
 
@@ -143,12 +143,22 @@ class Sender:
             context_id, data_set = self._fragments_of(instance)
             send_message(self._association, context_id, self._command(instance), data_set)
         else:
-            with closing(opened.rest):
-                send_with_pdus(opened.provider, opened.context_id, self._command(instance), opened.first, opened.rest)
+            self._send_opened(opened)
         if following is not None:
             with suppress(Exception):  # at its turn it is tried again, and told
                 self._ahead = self._opened(following)
         return self._status()
+
+    def _send_opened(self, opened: "_Opened") -> None:
+        with closing(opened.rest):
+            try:
+                send_with_pdus(
+                    opened.provider, opened.context_id, self._command(opened.instance), opened.first, opened.rest
+                )
+            except StorageError:
+                # a part of it is with the peer, who would take the next message for the rest
+                self._association.abort(block=False)
+                raise
 
     def _opened(self, instance: StoredInstance) -> "_Opened | None":
         """What is sent as it is stored, over an association of ours."""
@@ -158,7 +168,7 @@ class Sender:
                 return ahead
             ahead.rest.close()
         provider = self._association.dul
-        context = self._accepted(instance).get(UID(instance.transfer_syntax_uid))
+        context = self._accepted(instance).get(instance.transfer_syntax_uid)
         if context is None or not isinstance(provider, UpperLayer):
             return None
         if self._window is None:
@@ -167,7 +177,7 @@ class Sender:
         pdus = self._window.pdus_of(self._storage.open_stretches(instance), instance.data_set_offset, context_id)
         return _Opened(instance, provider, context_id, next(pdus), pdus)
 
-    def _accepted(self, instance: StoredInstance) -> dict[UID, PresentationContext]:
+    def _accepted(self, instance: StoredInstance) -> dict[str, PresentationContext]:
         """By transfer syntax, the contexts in which the peer takes such objects."""
         accepted = self._contexts.get(instance.sop_class_uid)
         if accepted is None:

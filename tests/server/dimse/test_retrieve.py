@@ -3,7 +3,7 @@
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -19,7 +19,9 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import _STORAGE_CLASSES, uid_to_service_class
 
+from fileroom_server import pdu_writing
 from fileroom_server.config import Peer
+from fileroom_storage.objects.filesystem import FilesystemObjectFile
 from fileroom_storage.pixels.transfer_syntaxes import COMPRESSED
 from fileroom_storage.storage import Provenance, Storage
 from tests.corpus import PYDICOM
@@ -408,6 +410,17 @@ def test_movescu_to_storescp(entity: Entity, destination: Peer, tmp_path: Path) 
     assert len(list(received.iterdir())) == 4
 
 
+def test_movescu_that_is_its_own_destination(entity: Entity, destination: Peer, tmp_path: Path) -> None:
+    _fill(entity.storage)
+    output = run(
+        "movescu", "-v", "-S", "-aet", destination.ae_title, "-aem", destination.ae_title, "+P", destination.port,
+        "-od", tmp_path, "127.0.0.1", entity.port,
+        "-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={uid(1)}",
+    )  # fmt: skip
+    assert "Received Final Move Response (Success)" in output
+    assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 4
+
+
 def _get(
     entity: Entity, query: Dataset, scp: Destination, *contexts: tuple[str, list[str]]
 ) -> tuple[list[Dataset], Dataset, Dataset | None]:
@@ -479,6 +492,48 @@ def test_a_large_object_is_sent_piece_by_piece(entity: Entity, destination: Peer
     assert pixels in scp.received[0][2]
 
 
+def test_objects_of_many_windows_and_of_one(entity: Entity, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pdu_writing, "_WINDOW", 40_000)
+    for number, size in enumerate((0, 100, 20_000, 40_000, 300_000, 2), 1):
+        pixels = bytes(index % 251 for index in range(size))
+        instance = made(SOPInstanceUID=uid(1, 1, number), InstanceNumber=number, PixelData=pixels, BitsAllocated=8)
+        _put(entity.storage, part10(instance))
+    scp = Destination()
+    _, status, _ = _get(entity, STUDY, scp, (CT_IMAGE_STORAGE, [EXPLICIT]))
+    assert (status.Status, _counts(status)) == (0x0000, (None, 6, 0, 0))
+    found = entity.storage.locate({"StudyInstanceUID": uid(1)})
+    instances = {instance.sop_instance_uid: instance for instance in found}
+    assert len(instances) == 6
+    for sop_instance_uid, _, data_set in scp.received:
+        assert data_set == entity.storage.read_data_set(instances.pop(sop_instance_uid))
+    assert instances == {}
+
+
+def test_an_object_that_is_lost_in_the_middle_ends_the_association(
+    entity: Entity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent of it must not be taken for an object, nor the next message for its rest."""
+    _fill(entity.storage, 2, PixelData=bytes(100_000), BitsAllocated=8)
+    monkeypatch.setattr(pdu_writing, "_WINDOW", 40_000)
+    read_into = FilesystemObjectFile.read_into
+    calls: list[int] = []
+
+    def losing(file: FilesystemObjectFile, buffers: Sequence[memoryview], offset: int) -> int:
+        calls.append(offset)
+        return read_into(file, buffers, offset) if len(calls) == 1 else 0
+
+    monkeypatch.setattr(FilesystemObjectFile, "read_into", losing)
+    scp = Destination()
+    roles = [build_role(CT_IMAGE_STORAGE, scp_role=True)]
+    handlers = [(evt.EVT_C_STORE, scp.handle_store)]
+    contexts = (STUDY_ROOT_GET, (CT_IMAGE_STORAGE, [EXPLICIT]))
+    with associated(entity.port, *contexts, ext_neg=roles, evt_handlers=handlers) as association:
+        list(association.send_c_get(STUDY, STUDY_ROOT_GET))
+        _wait_until(lambda: association.is_aborted)
+    assert scp.received == []
+    assert len(calls) == 2
+
+
 def test_a_find_under_a_retrieve_class_is_refused(entity: Entity) -> None:
     with associated(entity.port, STUDY_ROOT_FIND, STUDY_ROOT_MOVE) as association:
         responses = list(association.send_c_find(STUDY, STUDY_ROOT_MOVE))
@@ -491,6 +546,13 @@ def _as_file(data_set: bytes, transfer_syntax: str) -> Dataset:
     read = dcmread(BytesIO(data_set), force=True)
     read.file_meta = meta
     return read
+
+
+def _wait_until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _wait_for(port: int) -> None:
