@@ -9,6 +9,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import orjson
@@ -128,16 +129,22 @@ def without_nul(text: str) -> str:
 
 def from_column(attribute: Attribute, value: Any) -> Element | None:
     """The element that a column's value stands for."""
-    if value is None:
-        return None
-    if attribute.vr == "PN":
-        values: list[Any] = [person_name_value(part) for part in _parts(attribute, value)]
-    elif attribute.multi_valued:
-        numeric = attribute.vr in _TO_TYPED
-        values = [_number_or_text(part) if numeric else part or None for part in value.split("\\")]
-    else:
-        values = [_FROM_TYPED.get(attribute.vr, _same)(value)]
-    return {"vr": attribute.vr, "Value": values}
+    return None if value is None else column_reader(attribute)(value)
+
+
+@cache
+def column_reader(attribute: Attribute) -> Callable[[Any], Element]:
+    """What makes an element of a value of this attribute's column, other than None."""
+    vr = attribute.vr
+    if vr == "PN":
+        return lambda value: {"vr": vr, "Value": [person_name_value(part) for part in _parts(attribute, value)]}
+    if attribute.multi_valued:
+        read = _number_or_text if vr in _TO_TYPED else _text_or_none
+        return lambda value: {"vr": vr, "Value": [read(part) for part in value.split("\\")]}
+    text_of = _FROM_TYPED.get(vr)
+    if text_of is not None:
+        return lambda value: {"vr": vr, "Value": [text_of(value)]}
+    return lambda value: {"vr": vr, "Value": [value]}
 
 
 def to_row(
@@ -201,6 +208,10 @@ def _number_or_text(part: str) -> Any:
     return part
 
 
+def _text_or_none(part: str) -> str | None:
+    return part or None
+
+
 def _fraction(microsecond: int) -> str:
     return f".{microsecond:06d}".rstrip("0") if microsecond else ""
 
@@ -211,10 +222,6 @@ def _date_text(value: dt.date) -> str:
 
 def _time_text(value: dt.time) -> str:
     return f"{value.hour:02d}{value.minute:02d}{value.second:02d}{_fraction(value.microsecond)}"
-
-
-def _same(value: Any) -> Any:
-    return value
 
 
 _TO_TYPED: dict[str, Callable[[Any], Any]] = {

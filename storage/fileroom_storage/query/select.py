@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, CursorResult, Dialect, FromClause, Select, func, nulls_last, select
 
-from ..attributes import Attribute, Level, Origin
-from ..index.rows import Element, from_column, load_residue
+from ..attributes import Level, Origin
+from ..index.rows import Element, column_reader, load_residue
 from ..index.tables import Tables, has_column
 from .matching import Condition, Matcher
 from .query import Query
@@ -104,7 +104,7 @@ class _Reader:
         ]
         self.columns: list[ColumnElement[Any]] = []
         self._constants: Answer = {}
-        self._readers: list[tuple[str, int | None, Callable[[Any], Element | None] | None, int | None]] = []
+        self._readers: list[tuple[str, int | None, Callable[[Any], Element], int | None]] = []
         residues: dict[Level, int] = {}
         for attribute in wanted:
             if attribute.origin is Origin.SERVER:
@@ -122,7 +122,7 @@ class _Reader:
                 if attribute.level not in residues:
                     residues[attribute.level] = self._select(tables.entity(attribute.level).c.residue)
                 residue = residues[attribute.level]
-            self._readers.append((attribute.tag_hex, column, _converter(attribute), residue))
+            self._readers.append((attribute.tag_hex, column, column_reader(attribute), residue))
         self._residues = tuple(residues.values())
         if not self.columns:
             self._select(tables.entity(query.level).c.pk)
@@ -138,15 +138,9 @@ class _Reader:
         for tag_hex, column, convert, residue in self._readers:
             if residue in residues and tag_hex in residues[residue]:
                 answer[tag_hex] = residues[residue][tag_hex]
-            elif column is not None and row[column] is not None and convert is not None:
-                element = convert(row[column])
-                if element is not None:
-                    answer[tag_hex] = element
+            elif column is not None and row[column] is not None:
+                answer[tag_hex] = convert(row[column])
         return answer
-
-
-def _converter(attribute: Attribute) -> Callable[[Any], Element | None] | None:
-    return lambda value: from_column(attribute, value)
 
 
 __all__ = ["Answer", "Condition", "Finder"]
