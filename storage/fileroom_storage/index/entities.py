@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Table, select
 
 from ..attributes import Level
 from .arrival import EntityRow
+from .name_suffixes import insert_suffixes
 from .prepared import insert_row, insert_rows, rows_by_keys, update_row
 from .rows import dump_residue, load_residue
 from .tables import Tables
@@ -142,6 +143,7 @@ def insert_searchable(connection: Connection, tables: Tables, level: Level, pk: 
                 for ordinal, (tag, word, sound) in enumerate(row.words)
             ],
         )
+        insert_suffixes(connection, tables, (word for _, word, _ in row.words))
     for keyword, items in row.items.items():
         if items:
             insert_rows(
