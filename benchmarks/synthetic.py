@@ -126,7 +126,9 @@ class SyntheticIndex:
         modalities = [modality] * _SERIES_OF_A_STUDY
         if chance.randrange(10) == 0:
             modalities[-1] = "CT" if modality == "PT" else "SR"
-        counts = [chance.randint(*instances) for _ in modalities]
+        # of a chance of its own, so that all else is the same however many instances are asked for
+        counter = random.Random(-number)
+        counts = [counter.randint(*instances) for _ in modalities]
         different = sorted(set(modalities))
         referring = self._physicians[int(_PHYSICIANS * chance.random() ** 3)]
         rows[self._tables.study].append(

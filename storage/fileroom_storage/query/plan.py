@@ -22,11 +22,9 @@ from sqlalchemy import (
     Table,
     case,
     func,
-    literal,
     nulls_last,
     select,
     union,
-    union_all,
 )
 
 from ..attributes import Level
@@ -61,10 +59,9 @@ class Planner:
         if query.limit is None and len(counted) < 2:
             return counted[0] if counted else None
         if connection is not None:
-            for most in (_FEW, self._worth_sorting(query, connection)):
-                for match in counted:
-                    if not _more_than(most, match, connection):
-                        return match
+            fewest = _with_fewest(connection, counted, (_FEW, self._worth_sorting(query, connection)))
+            if fewest is not None:
+                return fewest
         return counted[0] if query.limit is None else next((match for match in counted if match.in_order), None)
 
     def _worth_sorting(self, query: Query, connection: Connection) -> int:
@@ -78,10 +75,23 @@ class Planner:
         return min(_MOST, math.isqrt((query.limit + query.offset + 1) * self._size))
 
 
-def _more_than(number: int, match: Match, connection: Connection) -> bool:
-    rows = match.candidates[0] if len(match.candidates) == 1 else union_all(*match.candidates)
-    beyond = select(literal(1)).select_from(rows.subquery()).offset(number).limit(1)
-    return connection.execute(beyond).first() is not None
+def _with_fewest(connection: Connection, matches: Sequence[Match], limits: Sequence[int]) -> Match | None:
+    """The first match with no more candidates than the first limit, or else than the next."""
+    beyond = [
+        candidates.offset(limit).limit(1).scalar_subquery()
+        for limit in limits
+        for match in matches
+        for candidates in match.candidates
+    ]
+    if not beyond:
+        return None
+    found = iter(connection.execute(select(*(one.label(f"c{index}") for index, one in enumerate(beyond)))).one())
+    for _ in limits:
+        for match in matches:
+            # of every SELECT: there are few, and a list must not be read to its end
+            if not any([next(found) is not None for _ in match.candidates]):
+                return match
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ class Plan:
         """The answers, in their order."""
         query, shown = self.query, [table_of(column) for column in columns]
         order = self._order()
-        listed = query.limit is not None and self.matches and not (self.driver is not None and self.driver.few)
+        listed = query.limit is not None and (self.matches or query.offset) and not (self.driver and self.driver.few)
         if not listed:
             statement = select(*columns).select_from(self._source(shown)).where(*self._filters()).order_by(*order)
             return self._page(statement)
