@@ -29,7 +29,7 @@ def documented_queries(example: Example) -> Iterator[DocumentedQuery]:
     family, _, given = example.patient_name.split("=")[0].partition("^")
     inner = example.patient_name.split("=")[0]
     year = f"{example.newest - dt.timedelta(days=364):%Y%m%d}-{example.newest:%Y%m%d}"
-    week = f"{example.study_date - dt.timedelta(days=3):%Y%m%d}-{example.study_date + dt.timedelta(days=3):%Y%m%d}"
+    month = f"{example.newest - dt.timedelta(days=29):%Y%m%d}-{example.newest:%Y%m%d}"
     yield _studies("study list, newest 100")
     yield _studies("study list, page 10", offset=9 * LIMIT)
     yield _studies("PatientID", PatientID=example.patient_id)
@@ -43,9 +43,9 @@ def documented_queries(example: Example) -> Iterator[DocumentedQuery]:
     yield _studies("name *contains* of two letters", PatientName="*an*")
     yield _studies("name of two parts", PatientName=f"*{family[1:]}^*{given[-2:]}*")
     yield _studies("name by sound", fuzzy=True, PatientName=f"{given} {family}")
-    yield _studies("name with birth date", PatientName="m*", PatientBirthDate=f"{example.birth_date:%Y%m%d}")
+    yield _studies("name with birth date", PatientName=f"{family[0]}*", PatientBirthDate=f"{example.birth_date:%Y%m%d}")
     yield _studies("date range with modality", StudyDate=year, ModalitiesInStudy="CT")
-    yield _studies("a week with a rare modality", StudyDate=week, ModalitiesInStudy="NM")
+    yield _studies("a month with a rare modality", StudyDate=month, ModalitiesInStudy="NM")
     yield _studies("rare modality of all time", ModalitiesInStudy="OPT")
     yield _studies("referring physician", ReferringPhysicianName=example.referring_physician_name)
     yield _studies("StudyDescription", StudyDescription="Thorax*")

@@ -30,12 +30,12 @@ _REPEATS = 30
 _INGESTED = 1000
 _PICKED_FROM = 20  # studies of a list that a person picks one from
 _WITH_ALL_INSTANCES = 100_000
-_DRIVERS = {"sqlite": "sqlite", "mysql": "mysql+pymysql", "mariadb": "mysql+pymysql"}
 _HASTE = {
     "sqlite": ("PRAGMA synchronous = OFF", "PRAGMA cache_size = -1000000"),
     "mysql": ("SET unique_checks = 0", "SET foreign_key_checks = 0"),
+    "postgresql": ("SET synchronous_commit = off",),
 }
-_ANALYZE = {"sqlite": "ANALYZE", "mysql": "ANALYZE TABLE"}
+_ANALYZE = {"sqlite": "ANALYZE", "mysql": "ANALYZE TABLE", "postgresql": "ANALYZE"}
 _CONSOLE = Console(stderr=True)
 
 
@@ -98,14 +98,14 @@ def _fill(database: str, filled: int, groups: int, instances: tuple[int, int]) -
     """Adds groups of patients with their studies, index rows only, until there are so many."""
     tables = standard_tables()
     # the index's own engine waits for the disk at every commit; what is made here can be made again
-    engine = create_engine(make_url(database).set(drivername=_DRIVERS[make_url(database).get_backend_name()]))
+    engine = create_engine(database)
     with engine.connect() as connection:
         for statement in _HASTE[engine.dialect.name]:
             connection.exec_driver_sql(statement)
         connection.commit()
         synthetic = SyntheticIndex(tables, set(connection.execute(select(tables.name_suffix.c.word).distinct()).scalars()))
         if not filled:
-            connection.execute(*synthetic.issuer())
+            connection.execute(*synthetic.issuers())
         pieces = list(batches(filled, groups, _GROUPS_AT_ONCE))
         for first, last in track(pieces, f"{filled} to {groups} groups of {STUDIES_OF_A_GROUP} studies", console=_CONSOLE):
             for table, rows in synthetic.rows(first, last, instances).items():
@@ -122,7 +122,7 @@ def _fill(database: str, filled: int, groups: int, instances: tuple[int, int]) -
 
 def _counts(database: str) -> str:
     tables = standard_tables()
-    engine = create_engine(make_url(database).set(drivername=_DRIVERS[make_url(database).get_backend_name()]))
+    engine = create_engine(database)
     with engine.connect() as connection:
         patients = connection.execute(select(func.count()).select_from(tables.patient)).scalar_one()
         instances = connection.execute(

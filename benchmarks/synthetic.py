@@ -22,6 +22,7 @@ _REFERRING = tag_for_keyword("ReferringPhysicianName") or 0
 _NEWEST = dt.date(2026, 6, 30)
 _MEAN_AGE = 900  # days: most studies are young
 _NOW = dt.datetime(2026, 6, 30, 12)
+_ISSUERS = (DEFAULT_ISSUER, *(f"HOSPITAL {number}" for number in range(1, 20)))
 _STUDIES_OF = (1, 1, 1, 1, 2, 2, 4, 8)  # of the patients of a group: most come once, some come for years
 STUDIES_OF_A_GROUP = sum(_STUDIES_OF)
 _SERIES_OF_A_STUDY = 3
@@ -70,8 +71,10 @@ class SyntheticIndex:
         self._words = set(words)
         self._physicians = [person_name(random.Random(f"physician {number}")) for number in range(_PHYSICIANS)]
 
-    def issuer(self) -> tuple[Insert, dict[str, Any]]:
-        return insert(self._tables.issuer), {"pk": 1, "issuer_of_patient_id": DEFAULT_ISSUER}
+    def issuers(self) -> tuple[Insert, list[dict[str, Any]]]:
+        """To be inserted before all else."""
+        rows = [{"pk": pk, "issuer_of_patient_id": name} for pk, name in enumerate(_ISSUERS, 1)]
+        return insert(self._tables.issuer), rows
 
     def rows(self, first: int, last: int, instances: tuple[int, int]) -> Rows:
         """All rows but instances of some groups of patients, parents first. `instances`: fewest and most of a series."""
@@ -104,7 +107,7 @@ class SyntheticIndex:
             rows[self._tables.patient].append(
                 {
                     "pk": patient,
-                    "issuer_pk": 1,
+                    "issuer_pk": chance.choice((1, 1, 1, *range(1, len(_ISSUERS) + 1))),
                     "unidentified_study_uid": "",
                     "patient_id": f"P{patient:08d}",
                     "patient_name": name,
