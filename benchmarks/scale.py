@@ -18,7 +18,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import generate_uid
 from rich.console import Console
 from rich.progress import track
-from sqlalchemy import create_engine, func, insert, make_url, select
+from sqlalchemy import create_engine, func, insert, select
 
 from benchmarks.documented_queries import DocumentedQuery, documented_queries
 from benchmarks.synthetic import STUDIES_OF_A_GROUP, SyntheticIndex, batches, example, instance_rows, series_of_groups
@@ -103,11 +103,15 @@ def _fill(database: str, filled: int, groups: int, instances: tuple[int, int]) -
         for statement in _HASTE[engine.dialect.name]:
             connection.exec_driver_sql(statement)
         connection.commit()
-        synthetic = SyntheticIndex(tables, set(connection.execute(select(tables.name_suffix.c.word).distinct()).scalars()))
+        synthetic = SyntheticIndex(
+            tables, set(connection.execute(select(tables.name_suffix.c.word).distinct()).scalars())
+        )
         if not filled:
             connection.execute(*synthetic.issuers())
         pieces = list(batches(filled, groups, _GROUPS_AT_ONCE))
-        for first, last in track(pieces, f"{filled} to {groups} groups of {STUDIES_OF_A_GROUP} studies", console=_CONSOLE):
+        for first, last in track(
+            pieces, f"{filled} to {groups} groups of {STUDIES_OF_A_GROUP} studies", console=_CONSOLE
+        ):
             for table, rows in synthetic.rows(first, last, instances).items():
                 if rows:
                     connection.execute(insert(table), rows)
@@ -115,7 +119,9 @@ def _fill(database: str, filled: int, groups: int, instances: tuple[int, int]) -
             connection.commit()
         # as a database that has been used for a while
         for table in tables.metadata.sorted_tables:
-            connection.exec_driver_sql(f"{_ANALYZE[engine.dialect.name]} {engine.dialect.identifier_preparer.quote(table.name)}")
+            connection.exec_driver_sql(
+                f"{_ANALYZE[engine.dialect.name]} {engine.dialect.identifier_preparer.quote(table.name)}"
+            )
         connection.commit()
     engine.dispose()
 
@@ -125,9 +131,7 @@ def _counts(database: str) -> str:
     engine = create_engine(database)
     with engine.connect() as connection:
         patients = connection.execute(select(func.count()).select_from(tables.patient)).scalar_one()
-        instances = connection.execute(
-            select(func.sum(tables.study.c.number_of_study_related_instances))
-        ).scalar_one()
+        instances = connection.execute(select(func.sum(tables.study.c.number_of_study_related_instances))).scalar_one()
     engine.dispose()
     return f"{patients:,} patients, {int(instances):,} instances"
 
@@ -220,7 +224,7 @@ def _arguments() -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=("FEWEST", "MOST"),
-        help=f"by default 10 to 30, and 1 to 3 beyond {_WITH_ALL_INSTANCES:,} studies, where 60 million rows would be made",
+        help=f"by default 10 to 30, and 1 to 3 beyond {_WITH_ALL_INSTANCES:,} studies",
     )
     parser.add_argument("--buffer-pool", default="1G", help="memory of MariaDB for its pages")
     parser.add_argument("--lock", type=Path, help="a file to lock while something is timed")

@@ -77,7 +77,7 @@ class SyntheticIndex:
         return insert(self._tables.issuer), rows
 
     def rows(self, first: int, last: int, instances: tuple[int, int]) -> Rows:
-        """All rows but instances of some groups of patients, parents first. `instances`: fewest and most of a series."""
+        """All rows but instances of some groups of patients, parents first. `instances`: fewest, most of a series."""
         rows: Rows = defaultdict(list)
         levels = (Level.PATIENT, Level.STUDY)
         for table in (self._tables.patient, self._tables.study, self._tables.series):

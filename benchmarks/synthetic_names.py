@@ -48,15 +48,19 @@ _GERMANIC = _Script(
     38,
     _Syllables(
         _words(
-            "ba be bir bö bran bre bru büh dah dei dor eck eh en er fal fei fis för frie gär ger gläs gro grü ha har hei hol hö "
-            "jäg kai kel kir kle kö kra krü lan leh lin lö mau mei mö nie ol os pfei rei rie rö ru schä schlö schnei schrö "
+            "ba be bir bö bran bre bru büh dah dei dor eck eh en er fal fei fis för frie gär ger gläs gro grü ha har hei hö "
+            "jäg kai kel kir kle kö kra krü lan leh lin lö mau mei mö nie ol os pfei rei rie rö ru schä schnei schrö "
             "schu sie stei sto tho ul vo wag wal we wie wol zim"
         ),
         _words("ber der ding fel gel hau ker len mer nen per ring schel stel tin wen"),
-        _words("ach bach bauer berg born dorf er feld hagen haus hof horst huber ing ke kamp ler mann mayr meier ner sen stein "),
+        _words(
+            "ach bach bauer berg born dorf er feld hagen haus hof horst huber ing ke kamp ler mann meier ner sen stein "
+        ),
     ),
     _Syllables(
-        _words("al an ber chris da el fe frie ger han hei il jo ka ki lau le lu ma mi ni pau ro sa si ste to ul va wil"),
+        _words(
+            "al an ber chris da el fe frie ger han hei il jo ka ki lau le lu ma mi ni pau ro sa si ste to ul va wil"
+        ),
         _words("di fri har ka li mi na ra ri ta"),
         _words("a as e el er ia ian ina in kus le lia ne nik o ra rich ta us"),
     ),
@@ -68,8 +72,10 @@ _GERMANIC = _Script(
 _ROMANCE = _Script(
     17,
     _Syllables(
-        _words("al bar ben bo ca cas cor cos da del du es fer fon gal gar gon gui her la lo mar men mo mu na or pe per ra ri ro "
-               "sal san sou te tor val vi zam"),
+        _words(
+            "al bar ben bo ca cas cor cos da del du es fer fon gal gar gon gui her la lo mar men mo mu na or pe ra ri ro "
+            "sal san sou te tor val vi zam"
+        ),
         _words("ba ca da go la ma na ra ro ta ti va"),
         _words("ães ano ão ard ari ato eau ella elli era ès ez ier iez ini o oni ós ot ucci uet"),
     ),
@@ -86,8 +92,10 @@ _ROMANCE = _Script(
 _SLAVIC = _Script(
     14,
     _Syllables(
-        _words("ba bo čer dvo dob fi ha hlav ho ja je ka ko kra ku ku le łu ma ma no ol pa pe po pro ro ry se sko sta šim to ve vo wy "
-               "za zie żu"),
+        _words(
+            "ba bo čer dvo dob fi ha hlav ho ja je ka ko kra ku ku le łu ma no ol pa pe po pro ro ry se sko sta šim to ve wy "
+            "za zie żu"
+        ),
         _words("bi cha do ka le lo ma ni ro ře sla ta ti va"),
         _words("ák cki czyk ec ek ič ik ik ka ko ová ov ský ska uk ál ček ić"),
     ),
@@ -104,7 +112,9 @@ _SLAVIC = _Script(
 _CYRILLIC = _Script(
     8,
     _Syllables(
-        _words("ав ан бе бо ва во га го да до е жу за и ка ки ко ку ла ле ма ми ни но ор па пе по ро ру се си со та ти фе хо ша"),
+        _words(
+            "ав ан бе бо ва во га го да до е жу за и ка ки ко ку ла ле ма ми ни но ор па пе по ро ру се си со та ти ша"
+        ),
         _words("ба ва до ка ла ли ма на ри ро та ти"),
         _words("енко ев ёв ин ский ов ова ева ина чук ко ян"),
     ),
@@ -138,7 +148,9 @@ _TURKISH = _Script(
         _words("da ka la ma ra su"),
         _words("bey can dağ demir doğan er han kaya lar lı man oğlu taş türk"),
     ),
-    _Syllables(_words("a ay be ce e fa ha i ke me mu ne o se ya zey"), _words("di li me ri"), _words("an in let man şe t ül")),
+    _Syllables(
+        _words("a ay be ce e fa ha i ke me mu ne o se ya zey"), _words("di li me ri"), _words("an in let man şe t ül")
+    ),
     _words("Yılmaz Özdemir"),
     _words("Ayşe"),
     250,
@@ -146,8 +158,12 @@ _TURKISH = _Script(
 )
 _VIETNAMESE = _Script(
     3,
-    _Syllables(_words("bù đặ đỗ hồ hoà hu lê lý ng nguy ph phạ tr trầ võ vũ"), _words("a ê i o ư"), _words("n nh ng m ch")),
-    _Syllables(_words("a b ch d đ h kh l m ng nh ph qu th tr v"), _words("a i o u"), _words("anh ảo ích ung ương ân ế inh")),
+    _Syllables(
+        _words("bù đặ đỗ hồ hoà hu lê lý ng nguy ph phạ tr trầ võ vũ"), _words("a ê i o ư"), _words("n nh ng m ch")
+    ),
+    _Syllables(
+        _words("a b ch d đ h kh l m ng nh ph qu th tr v"), _words("a i o u"), _words("anh ảo ích ung ương ân ế inh")
+    ),
     _words("Nguyễn Trần Lê"),
     _words("Anh Hương"),
     60,
@@ -156,7 +172,9 @@ _VIETNAMESE = _Script(
 _ARABIC = _Script(
     4,
     _Syllables(
-        _words("ا ب ج ح خ د ر ز س ش ص ع غ ف ق ك م ن و ي"), _words("ا س ر م ن ل"), _words("اد امي ان اني حسن دي ري ني يد")
+        _words("ا ب ج ح خ د ر ز س ش ص ع غ ف ق ك م ن و ي"),
+        _words("ا س ر م ن ل"),
+        _words("اد امي ان اني حسن دي ري ني يد"),
     ),
     _Syllables(_words("ا ج ح خ س ع ف ك م ن ي"), _words("ا م ل"), _words("ا د لي مد ن يم")),
     _words("حسن"),
@@ -176,22 +194,36 @@ _HEBREW = _Script(
 _JAPANESE = _Script(
     4,
     _Syllables(
-        _words("a fuji hashi ike ishi ka ko ku ma matsu miya mo mura na naka no o saka sai shi su taka ta uchi wata ya yoshi"),
+        _words(
+            "a fuji hashi ike ishi ka ko ku ma matsu miya mo mura na naka no o saka sai shi su taka ta uchi ya yoshi"
+        ),
         _words("ba ki ma no ri sa ta"),
         _words("da gawa hara kawa moto mura no saki shima shita ta yama zawa"),
     ),
-    _Syllables(_words("a e ha hi ka ke ma mi na sa sho ta yu"), _words("ka na ri"), _words("ichi ka ki ko mi ro ta to")),
+    _Syllables(
+        _words("a e ha hi ka ke ma mi na sa sho ta yu"), _words("ka na ri"), _words("ichi ka ki ko mi ro ta to")
+    ),
     ("Yamada", "Sato"),
     ("Tarou", "Hanako"),
     300,
     80,
-    (_words("山田 佐藤 鈴木 高橋 田中 伊藤 渡辺 中村 小林 加藤 吉田 山本 松本 井上 木村"), _words("太郎 花子 一郎 美咲 健 翔太 陽子")),
+    (
+        _words("山田 佐藤 鈴木 高橋 田中 伊藤 渡辺 中村 小林 加藤 吉田 山本 松本 井上 木村"),
+        _words("太郎 花子 一郎 美咲 健 翔太 陽子"),
+    ),
 )
 _CHINESE = _Script(
     5,
-    _Syllables(_words("b ch d f g h l m q s t w x y z zh"), _words("ia ua ou ei"), _words("an ang ao en eng i in iu ou u uo")),
-    _Syllables(_words("bin chun dong fang guo hai hong hui jia jian jun lei li mei ming na ping qiang wei xiao xin yan ying yu"),
-               _words("dan hua jie"), _words("bo hong hua jun li lin mei yan")),
+    _Syllables(
+        _words("b ch d f g h l m q s t w x y z zh"), _words("ia ua ou ei"), _words("an ang ao en eng i in iu ou u uo")
+    ),
+    _Syllables(
+        _words(
+            "bin chun dong fang guo hai hong hui jia jian jun lei li mei ming na ping qiang wei xiao xin yan ying yu"
+        ),
+        _words("dan hua jie"),
+        _words("bo hong hua jun li lin mei yan"),
+    ),
     ("Wang", "Li", "Zhang"),
     ("Wei", "Fang"),
     120,

@@ -35,7 +35,7 @@ def _unknown(connection: Connection, tables: Tables, words: Sequence[str]) -> se
     """Those of the words that are not their own ending in the index."""
     number = next(size for size in _AT_ONCE if size >= len(words))
     statement = prepared(connection, tables, ("known words", number), lambda: _known_words(tables, number))
-    page = [*words, *words[-1:] * (number - len(words))]
+    page = [*words, *(words[-1] for _ in range(number - len(words)))]
     known = statement.rows(connection, {f"word_{index}": word for index, word in enumerate(page)})
     return set(words).difference(word for (word,) in known)
 

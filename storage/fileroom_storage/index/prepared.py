@@ -137,7 +137,11 @@ def insert_new_rows(connection: Connection, tables: Tables, table: Table, rows: 
     if rows:
         dialect_name = connection.dialect.name
         statement = prepared(
-            connection, tables, ("insert new", table.name), lambda: insert_or_ignore(table, dialect_name), tuple(rows[0])
+            connection,
+            tables,
+            ("insert new", table.name),
+            lambda: insert_or_ignore(table, dialect_name),
+            tuple(rows[0]),
         )
         statement.run_many(connection, rows)
 

@@ -26,9 +26,7 @@ _WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR",
 # values of these may hold a backslash of their own (PS3.5 6.2)
 _SINGLE_VALUE_VRS = frozenset({"LT", "ST", "UR", "UT"})
 # a study's, a patient's, a series'; a device may give the same Study ID to all that it makes
-_NEARLY_UNIQUE = frozenset(
-    {"PatientID", "StudyInstanceUID", "AccessionNumber", "SeriesInstanceUID", "SOPInstanceUID"}
-)
+_NEARLY_UNIQUE = frozenset({"PatientID", "StudyInstanceUID", "AccessionNumber", "SeriesInstanceUID", "SOPInstanceUID"})
 _MOST_RANGES = 32  # of an index, each a SELECT of a UNION
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Each database gives up somewhere: at long patterns, many parameters or deep expressions. These stay below all of them.
@@ -165,7 +163,7 @@ class Matcher:
 
     def _modalities(self, text: str) -> Match | None:
         # PS3.4 C.3.4: matches where a series of the study does
-        series, study = self._tables.series, self._tables.study
+        series = self._tables.series
         modality = self._tables.registry["Modality"]
         condition = self._matches(modality, series.c.modality, text)
         if condition is None:
@@ -197,7 +195,9 @@ class Matcher:
             return None
         owner = owner_column(self._tables, attribute.level, self._query.level)
         of_owner = items.c[f"{attribute.level.entity}_pk"] == owner
-        return Match(attribute.level, table_of(owner), any_row(select(literal(1)).where(of_owner, *conditions), table_of(owner)))
+        return Match(
+            attribute.level, table_of(owner), any_row(select(literal(1)).where(of_owner, *conditions), table_of(owner))
+        )
 
     # -- dates with times ------------------------------------------------------------------------------------
 

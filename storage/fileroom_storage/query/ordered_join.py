@@ -17,9 +17,7 @@ class OrderedJoin(Join):
 
 
 def _compiled(join: OrderedJoin, compiler: SQLCompiler, word: str, options: dict[str, Any]) -> str:
-    sides = [
-        compiler.process(side, asfrom=True, from_linter=None, **options) for side in (join.left, join.right)
-    ]
+    sides = [compiler.process(side, asfrom=True, from_linter=None, **options) for side in (join.left, join.right)]
     condition = compiler.process(join.onclause, **options) if join.onclause is not None else ""
     return f"{sides[0]} {word} {sides[1]} ON {condition}"
 

@@ -85,11 +85,11 @@ def _with_fewest(connection: Connection, matches: Sequence[Match], limits: Seque
     ]
     if not beyond:
         return None
-    found = iter(connection.execute(select(*(one.label(f"c{index}") for index, one in enumerate(beyond)))).one())
+    row = connection.execute(select(*(one.label(f"c{index}") for index, one in enumerate(beyond)))).one()
+    is_beyond = iter([value is not None for value in row])
     for _ in limits:
         for match in matches:
-            # of every SELECT: there are few, and a list must not be read to its end
-            if not any([next(found) is not None for _ in match.candidates]):
+            if sum(next(is_beyond) for _ in match.candidates) == 0:
                 return match
     return None
 
@@ -211,7 +211,7 @@ class Plan:
         if self.query.level is not Level.STUDY:
             return columns
         # the newest first; what has no date last, as SQLite and MariaDB have it
-        newest = [column.desc() for column in columns]
+        newest: list[ColumnElement[Any]] = [column.desc() for column in columns]
         if self.dialect.name == "postgresql":
             newest[:2] = [nulls_last(column) for column in newest[:2]]
         return newest

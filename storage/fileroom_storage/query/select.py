@@ -51,7 +51,7 @@ class Finder:
         everything = replace(query, limit=None, offset=0)
         matches = Matcher(self._tables, self._server_values, query).matches()
         plan = self._planner.plan(everything, matches, connection.dialect, connection)
-        return connection.execute(plan.count()).scalar_one()
+        return int(connection.execute(plan.count()).scalar_one())
 
 
 def _abandon(connection: Connection, result: CursorResult[Any]) -> None:

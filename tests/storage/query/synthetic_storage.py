@@ -28,6 +28,10 @@ def synthetic_storage(database_url: str, folder: Path, groups: int) -> Iterator[
             for table, rows in synthetic.rows(0, groups, (1, 1)).items():
                 connection.execute(insert(table), rows)
             connection.execute(instance_rows(tables, *series_of_groups(0, groups), 1))
+            if connection.dialect.name == "postgresql":  # which counts keys of its own only
+                for name in ("issuer", "patient", "study", "series"):
+                    sequence = f"pg_get_serial_sequence('dicom_{name}', 'pk')"
+                    connection.exec_driver_sql(f"SELECT setval({sequence}, (SELECT max(pk) FROM dicom_{name}))")
         with engine.connect() as connection:
             for table in tables.metadata.sorted_tables:
                 name = connection.dialect.identifier_preparer.quote(table.name)
