@@ -48,7 +48,7 @@ _GERMANIC = _Script(
     38,
     _Syllables(
         _words(
-            "ba be bir bö bran bre bru büh dah dei dor eck eh en er fal fei fis för frie gär ger gläs gro grü ha har hei hö "
+            "ba be bir bö bran bre bru büh dah dei dor eck eh en er fal fei fis för frie gär ger gro grü ha har hei hö "
             "jäg kai kel kir kle kö kra krü lan leh lin lö mau mei mö nie ol os pfei rei rie rö ru schä schnei schrö "
             "schu sie stei sto tho ul vo wag wal we wie wol zim"
         ),
@@ -73,7 +73,7 @@ _ROMANCE = _Script(
     17,
     _Syllables(
         _words(
-            "al bar ben bo ca cas cor cos da del du es fer fon gal gar gon gui her la lo mar men mo mu na or pe ra ri ro "
+            "al bar ben bo ca cas cor cos da del du es fer fon gar gon gui her la lo mar men mo mu na or pe ra ri ro "
             "sal san sou te tor val vi zam"
         ),
         _words("ba ca da go la ma na ra ro ta ti va"),
@@ -93,7 +93,7 @@ _SLAVIC = _Script(
     14,
     _Syllables(
         _words(
-            "ba bo čer dvo dob fi ha hlav ho ja je ka ko kra ku ku le łu ma no ol pa pe po pro ro ry se sko sta šim to ve wy "
+            "ba bo čer dvo dob fi ha hlav ho ja je ko kra ku le łu ma no ol pa pe po pro ro ry se sko sta šim to ve wy "
             "za zie żu"
         ),
         _words("bi cha do ka le lo ma ni ro ře sla ta ti va"),

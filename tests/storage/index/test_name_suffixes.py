@@ -1,12 +1,16 @@
 """The words of names can be found by their endings: those that come in, and those that an older index had."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 from alembic import command
 from sqlalchemy import Connection, Table, delete, insert, select, text
 
+from fileroom_storage.attributes import Level
 from fileroom_storage.index import schema
+from fileroom_storage.index.arrival import EntityRow
 from fileroom_storage.index.engine import create_engine, write_transaction
+from fileroom_storage.index.entities import delete_names, insert_searchable
 from fileroom_storage.index.name_suffixes import CUT, insert_suffixes, suffixes
 from fileroom_storage.index.tables import WORD_LENGTH, Tables, standard_tables
 from fileroom_storage.storage import Storage
@@ -45,6 +49,42 @@ def test_any_number_of_words_may_come_again(database_url: str) -> None:
             insert_suffixes(connection, tables, some)
     with engine.connect() as connection:
         assert _kept(connection, tables) == {(suffix, word) for word in words for suffix in suffixes(word)}
+    engine.dispose()
+
+
+def test_a_word_goes_with_the_last_name_that_has_it(storage: Storage) -> None:
+    for number, (patient, physician) in enumerate((("Anna^Ann", "Bo"), ("Anna", "Ann"), ("Cy", f"{_CUT_WORD}w")), 1):
+        unique = {"StudyInstanceUID": uid(number), "SeriesInstanceUID": uid(number, 1), "PatientID": str(number)}
+        names = {"PatientName": patient, "ReferringPhysicianName": physician}
+        store(storage, made(**names, **unique, SOPInstanceUID=uid(number, 1, 1)))
+    for number, left in ((3, {"anna", "ann", "bo"}), (1, {"anna", "ann"}), (2, set())):
+        storage.delete({"StudyInstanceUID": uid(number)})
+        assert {row["word"] for row in tables_of(storage)["dicom_name_suffix"]} == left
+
+
+def test_a_word_that_somebody_is_taking_in_stays(database_url: str) -> None:
+    engine, tables = create_engine(database_url), standard_tables()
+    schema.upgrade(engine)
+    tag = tables.registry["PatientName"].tag
+    with write_transaction(engine) as connection:
+        _fill_names(connection, tables, [])
+        _name(connection, tables, 1, tag)
+
+    def forget() -> None:
+        with write_transaction(engine) as connection:
+            delete_names(connection, tables, Level.PATIENT, [1])
+
+    with ThreadPoolExecutor(1) as others:
+        with write_transaction(engine) as connection:
+            _name(connection, tables, 2, tag)
+            forgetting = others.submit(forget)
+            assert not wait([forgetting], timeout=0.5).done
+        forgetting.result()
+    with engine.connect() as connection:
+        assert ("anna", "anna") in _kept(connection, tables)
+    with write_transaction(engine) as connection:
+        delete_names(connection, tables, Level.PATIENT, [2])
+        assert _kept(connection, tables) == set()
     engine.dispose()
 
 
@@ -87,6 +127,11 @@ def _kept(connection: Connection, tables: Tables) -> set[tuple[str, str]]:
     return {(suffix, word) for suffix, word in connection.execute(select(tables.name_suffix))}
 
 
+def _name(connection: Connection, tables: Tables, patient_pk: int, tag: int) -> None:
+    row = EntityRow({}, {}, ((tag, "anna"),), ((tag, "anna", "AN"),))
+    insert_searchable(connection, tables, Level.PATIENT, patient_pk, row)
+
+
 def _fill_names(connection: Connection, tables: Tables, words: list[str]) -> None:
     """Two patients, who share some words, and one study's physician."""
     stamps = {"created_at": text(f"'{_NOW}'"), "updated_at": text(f"'{_NOW}'")}
@@ -103,4 +148,5 @@ def _fill_names(connection: Connection, tables: Tables, words: list[str]) -> Non
     ):
         assert isinstance(table, Table)
         rows = [{**owner, "ordinal": number, "word": word, "phonetic": ""} for number, word in enumerate(some)]
-        connection.execute(insert(table), rows)
+        if rows:
+            connection.execute(insert(table), rows)
