@@ -62,6 +62,17 @@ def test_every_documented_query_finds_something(filled: Storage, documented: Doc
     assert filled.count(documented.query) > 0
 
 
+def test_what_is_retrieved_is_found_by_its_keys(filled: Storage) -> None:
+    one = example(standard_tables(), _GROUPS // 2)
+    keys = {"PatientID": one.patient_id, "StudyInstanceUID": one.study_instance_uid}
+    keys |= {"SeriesInstanceUID": one.series_instance_uid, "SOPInstanceUID": one.sop_instance_uid}
+    for keyword, value in keys.items():
+        with _statements() as statements:
+            assert list(filled.locate({keyword: value}))
+        with _connection(filled) as connection:
+            assert [_scans(connection, statement) for statement in statements] == [[] for _ in statements]
+
+
 def test_a_scan_is_noticed(filled: Storage) -> None:
     with _connection(filled) as connection:
         for sql in ("SELECT size FROM dicom_study", "SELECT study_description FROM dicom_study WHERE size < 0"):
