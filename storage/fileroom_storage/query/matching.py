@@ -165,13 +165,16 @@ class Matcher:
         # PS3.4 C.3.4: matches where a series of the study does
         series = self._tables.series
         modality = self._tables.registry["Modality"]
+        # not the series that the query may be about
+        some = series.alias("some_series")
         condition = self._matches(modality, series.c.modality, text)
-        if condition is None:
+        of_study = self._matches(modality, some.c.modality, text)
+        if condition is None or of_study is None:
             return None
         key = owner_column(self._tables, Level.STUDY, self._query.level)
-        of_study = select(literal(1)).where(series.c.study_pk == key, condition)
+        rows = select(literal(1)).where(some.c.study_pk == key, of_study)
         found = self._candidates(modality, series.c.study_pk, condition, values_of(modality, text))
-        return Match(Level.STUDY, table_of(key), any_row(of_study, table_of(key)), candidates=found, exact=True)
+        return Match(Level.STUDY, table_of(key), any_row(rows, table_of(key)), candidates=found, exact=True)
 
     # -- sequences -------------------------------------------------------------------------------------------
 

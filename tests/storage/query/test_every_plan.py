@@ -146,6 +146,22 @@ def test_keys_together_are_found_whatever_the_plan(filled: Storage) -> None:
 
 
 @pytest.mark.usefixtures("planned")
+def test_series_are_those_of_the_studies_that_match(filled: Storage) -> None:
+    """ModalitiesInStudy is about the study, whatever the series' own modality (PS3.4 C.3.4)."""
+    for matches in ({"ModalitiesInStudy": "SR"}, {"ModalitiesInStudy": "S*"}, {"ModalitiesInStudy": "SR\\PT"}):
+        studies = set(_found(filled, Query(Level.STUDY, matches)))
+        everything = list(filled.find(Query(Level.SERIES)))
+        expected = [answer for answer in everything if answer["0020000D"]["Value"][0] in studies]
+        modalities = {answer["00080060"]["Value"][0] for answer in expected}
+        assert len(modalities) > 2
+        for level in (Level.SERIES, Level.IMAGE):  # of one instance each
+            query = Query(level, matches)
+            found = [answer["0020000E"] for answer in filled.find(query)]
+            assert found == [answer["0020000E"] for answer in expected]
+            assert [answer["0020000E"] for answer in filled.find(replace(query, limit=6, offset=3))] == found[3:9]
+
+
+@pytest.mark.usefixtures("planned")
 def test_other_levels_page_as_they_list(filled: Storage) -> None:
     for level, matches in (
         (Level.PATIENT, {"PatientName": "*an*"}),
