@@ -140,6 +140,10 @@ class MariaDB(PrivateServer):
     user = "mysql"
     stop_signal = signal.SIGKILL  # its data is thrown away
 
+    def __init__(self, options: Sequence[str] = ()) -> None:
+        super().__init__()
+        self._options = tuple(options)
+
     def make_data_folder(self) -> list[str]:
         program = find_program("mariadb-install-db", "mariadb-server")
         options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=16M"]
@@ -159,6 +163,7 @@ class MariaDB(PrivateServer):
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-doublewrite=0",
             "--innodb-flush-method=nosync",
+            *self._options,
         ]
 
     def execute(self, statement: str) -> None:

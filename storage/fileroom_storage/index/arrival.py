@@ -13,9 +13,9 @@ from ..parse.frames import FrameLayout
 from ..parse.header import Header
 from .rejection import Rejection, rejection_of
 from .rows import Element, to_column, to_row, without_nul
+from .tables import WORD_LENGTH
 from .types import TEXT_LENGTH, UID_LENGTH
 
-_WORD_LENGTH = 64
 # PS3.5 9.1 allows digits and dots; a device that writes letters is kept too, one that writes a path is not
 _UID = re.compile(r"[0-9A-Za-z._-]+")
 
@@ -134,14 +134,14 @@ def name_rows(attribute: Attribute, element: Element | None) -> Iterator[tuple[i
 
 def word_rows(attribute: Attribute, element: Element | None) -> Iterator[tuple[int, str, str]]:
     words = {
-        word[:_WORD_LENGTH]
+        word[:WORD_LENGTH]
         for value in (element or {}).get("Value") or ()
         if isinstance(value, dict)
         for group in value.values()
         for word in name_words(without_nul(group))
     }
     for word in sorted(words):
-        yield attribute.tag, word, phonetic(word)[:_WORD_LENGTH]
+        yield attribute.tag, word, phonetic(word)[:WORD_LENGTH]
 
 
 def item_rows(attribute: Attribute, element: Element | None) -> tuple[dict[str, Any], ...]:

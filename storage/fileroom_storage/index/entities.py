@@ -3,10 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import ColumnElement, Connection, Table, select
 
 from ..attributes import Level
 from .arrival import EntityRow
+from .name_suffixes import insert_suffixes, remove_unused
 from .prepared import insert_row, insert_rows, rows_by_keys, update_row
 from .rows import dump_residue, load_residue
 from .tables import Tables
@@ -143,6 +144,7 @@ def insert_searchable(connection: Connection, tables: Tables, level: Level, pk: 
                 for ordinal, (tag, word, sound) in enumerate(row.words)
             ],
         )
+        insert_suffixes(connection, tables, (word for _, word, _ in row.words))
     for keyword, items in row.items.items():
         if items:
             insert_rows(
@@ -154,10 +156,25 @@ def insert_searchable(connection: Connection, tables: Tables, level: Level, pk: 
 
 
 def delete_searchable(connection: Connection, tables: Tables, level: Level, pks: Collection[int]) -> None:
-    of_level = tables.by_level[level]
-    for table in (of_level.names, of_level.words, *of_level.sequences.values()):
+    delete_names(connection, tables, level, pks)
+    for table in tables.by_level[level].sequences.values():
+        connection.execute(table.delete().where(table.c[f"{level.entity}_pk"].in_(pks)))
+
+
+def delete_names(
+    connection: Connection, tables: Tables, level: Level, pks: Collection[int], tags: Collection[int] | None = None
+) -> None:
+    """Name and word rows of entities, of some attributes only where these are given."""
+    of_level, words = tables.by_level[level], set[str]()
+    for table in (of_level.names, of_level.words):
         if table is not None:
-            connection.execute(table.delete().where(table.c[f"{level.entity}_pk"].in_(pks)))
+            chosen: ColumnElement[bool] = table.c[f"{level.entity}_pk"].in_(pks)
+            if tags is not None:
+                chosen &= table.c.tag.in_(tags)
+            if table is of_level.words:
+                words.update(connection.execute(select(table.c.word).where(chosen)).scalars())
+            connection.execute(table.delete().where(chosen))
+    remove_unused(connection, tables, words)
 
 
 def _complete(table: Table, columns: Mapping[str, Any], pk: int) -> dict[str, Any]:

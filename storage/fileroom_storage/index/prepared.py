@@ -24,6 +24,7 @@ from sqlalchemy import insert as insert_into
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 
+from .engine import insert_or_ignore
 from .tables import Tables
 
 Statement = Select[Any] | Insert | Update | Delete
@@ -127,6 +128,20 @@ def insert_rows(connection: Connection, tables: Tables, table: Table, rows: Sequ
         names = tuple(rows[0])
         statement = prepared(
             connection, tables, ("insert", table.name, names), lambda: insert_into(table).inline(), names
+        )
+        statement.run_many(connection, rows)
+
+
+def insert_new_rows(connection: Connection, tables: Tables, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts those of the rows whose key is not there yet."""
+    if rows:
+        dialect_name = connection.dialect.name
+        statement = prepared(
+            connection,
+            tables,
+            ("insert new", table.name),
+            lambda: insert_or_ignore(table, dialect_name),
+            tuple(rows[0]),
         )
         statement.run_many(connection, rows)
 

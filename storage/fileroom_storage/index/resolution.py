@@ -14,7 +14,7 @@ from ..errors import InstanceNotFound, InvalidQuery
 from .arrival import Arrival
 from .conflicts import ConflictState, ConflictType
 from .deletions import DeletionReason, Retention, begin, conflict_copies, keep_objects, settle
-from .entities import Entity, IndexChanged, create, insert_searchable, lock, save
+from .entities import Entity, IndexChanged, create, delete_names, insert_searchable, lock, save
 from .ingest import ingest
 from .prepared import insert_row
 from .removal import delete_entity, recount_sets, remove_instances, under
@@ -247,10 +247,7 @@ def _accept_demographics(connection: Connection, tables: Tables, arrival: Arriva
             residue[attribute.tag_hex] = said.residue[attribute.tag_hex]
     patient.set("residue", dump_residue(residue))
     save(connection, tables, [patient], now)
-    of_level = tables.by_level[Level.PATIENT]
-    for table in (of_level.names, of_level.words):
-        if table is not None:
-            connection.execute(table.delete().where(table.c.patient_pk == patient.pk, table.c.tag.in_(replaced)))
+    delete_names(connection, tables, Level.PATIENT, [patient.pk], replaced)
     insert_searchable(connection, tables, Level.PATIENT, patient.pk, said)
 
 

@@ -3,7 +3,7 @@
 Every table has a surrogate key `pk`; `<entity>_pk` points at a parent, so that `patient_id` can mean Patient ID.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -25,6 +26,7 @@ from .types import ExactText, LongText, Uid, binary, column_type, microsecond_da
 
 DEFAULT_ISSUER = "DEFAULT_DOMAIN"
 NO_PATIENT_ID = "NO_PID"
+WORD_LENGTH = 64  # what is kept of a word of a name
 
 _NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -60,6 +62,7 @@ class Tables:
         self.study = self.by_level[Level.STUDY].entity
         self.series = self.by_level[Level.SERIES].entity
         self.instance = self.by_level[Level.IMAGE].entity
+        self.name_suffix = self._name_suffix()
         self.conflict = self._conflict()
         self.import_job = self._import_job()
         self.import_file = self._import_file()
@@ -98,8 +101,8 @@ class Tables:
         for attribute in self.registry.at_level(level):
             if attribute.indexed and attribute.column not in _COMPOSITE_INDEXED:
                 Index(None, table.c[attribute.column])
-        for index in _COMPOSITE_INDEXES.get(level, ()):
-            Index(None, *(table.c[name] for name in index))
+        for index in _composite_indexes(level, table):
+            Index(None, *index)
         has_names = any(attribute.vr == "PN" for attribute in self.registry.in_header(level))
         return EntityTables(
             table,
@@ -137,11 +140,21 @@ class Tables:
             self._owner(level),
             Column("tag", Integer, nullable=False),
             Column("ordinal", Integer, nullable=False),
-            Column("word", ExactText(64), nullable=False),
-            Column("phonetic", ExactText(64), nullable=False),
+            Column("word", ExactText(WORD_LENGTH), nullable=False),
+            Column("phonetic", ExactText(WORD_LENGTH), nullable=False),
             PrimaryKeyConstraint(f"{level.entity}_pk", "tag", "ordinal"),
             Index(None, "tag", "word", f"{level.entity}_pk"),
             Index(None, "tag", "phonetic", f"{level.entity}_pk"),
+        )
+
+    def _name_suffix(self) -> Table:
+        """Every ending of every different word of all names, so that what a word contains is a range of this table."""
+        return self._table(
+            "dicom_name_suffix",
+            Column("suffix", ExactText(WORD_LENGTH), nullable=False),
+            Column("word", ExactText(WORD_LENGTH), nullable=False),
+            PrimaryKeyConstraint("suffix", "word"),
+            sqlite_with_rowid=False,
         )
 
     def _sequence(self, level: Level, attribute: Attribute) -> Table:
@@ -347,18 +360,25 @@ _BOOKKEEPING: dict[Level, Callable[[], tuple[Column[Any], ...]]] = {
     Level.SERIES: lambda: (_size(), *_timestamps()),
     Level.IMAGE: _object,
 }
-# unique keys have their constraint; a study list is read newest first
+# unique keys have their constraint; the others' index tells more than their own value
 _COMPOSITE_INDEXED = frozenset(
-    {"patient_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid", "study_date"}
+    {"patient_id", "study_instance_uid", "series_instance_uid", "sop_instance_uid", "study_date", "modality"}
 )
-_COMPOSITE_INDEXES = {
-    Level.STUDY: (
-        ("patient_pk",),
-        ("study_date", "study_time", "pk"),
-    ),
-    Level.SERIES: (("study_pk", "series_number", "pk"),),
-    Level.IMAGE: (("series_pk", "instance_number", "pk"),),
-}
+
+
+def _composite_indexes(level: Level, table: Table) -> Iterator[tuple[ColumnElement[Any], ...]]:
+    columns = table.c
+    if level is Level.STUDY:
+        # a study list is read newest first, backwards, what has no date last: only PostgreSQL has to be told
+        newest_last = (columns.study_date.nulls_first(), columns.study_time.nulls_first(), columns.pk)
+        # with all that decides whether and where a study is in a list, so that only those shown are looked up
+        yield (*newest_last, columns.patient_pk)
+        yield (columns.patient_pk, columns.study_date, columns.study_time, columns.pk)
+    elif level is Level.SERIES:
+        yield columns.study_pk, columns.series_number, columns.pk
+        yield columns.modality, columns.study_pk
+    elif level is Level.IMAGE:
+        yield columns.series_pk, columns.instance_number, columns.pk
 
 
 def standard_tables() -> Tables:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 import jellyfish
 
@@ -20,7 +21,9 @@ _READ_AS = str.maketrans(
         "þ": "th",
     }
 )
-_WORD_SEPARATORS = re.compile(r"[\s^=\\,.;:/()\[\]\"_\-\u2010-\u2015\u30fb]+")
+_SEPARATORS = r"\s^=\\,.;:/()\[\]\"_\-\u2010-\u2015\u30fb"
+_WORD_SEPARATORS = re.compile(rf"[{_SEPARATORS}]+")
+_PIECE = re.compile(rf"[^*?{_SEPARATORS}]+")
 _APOSTROPHES = re.compile(r"['`\u00b4\u02bc\u2018\u2019]")
 
 
@@ -42,6 +45,13 @@ def name_words(text: str) -> list[str]:
     """The folded words of a whole PN, all component groups together; each once, in order."""
     folded = _APOSTROPHES.sub("", fold(text))
     return list(dict.fromkeys(word for word in _WORD_SEPARATORS.split(folded) if word))
+
+
+def word_pieces(folded: str) -> Iterator[tuple[str, str, str]]:
+    """The pieces of words in a folded pattern with `*` and `?`, each with the character before and after it, if any."""
+    pattern = _APOSTROPHES.sub("", folded)
+    for piece in _PIECE.finditer(pattern):
+        yield piece[0], pattern[: piece.start()][-1:], pattern[piece.end() :][:1]
 
 
 def phonetic(word: str) -> str:

@@ -4,21 +4,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, exists, false, func, literal, or_, select
+from sqlalchemy import Column, ColumnElement, Select, and_, false, func, literal, or_, select
 
-from ..attributes import Attribute
+from ..attributes import Attribute, Level, Origin
 from ..errors import InvalidQuery
 from ..index.rows import number_of, number_text, whole_number_of, without_nul
 from ..index.tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 from ..index.types import ExactText
 from ..index.value_pattern import value_pattern
-from ..parse.folding import fold_person_name, name_words, phonetic
+from .match import Condition, Match, any_row, owner_column, table_of
+from .name_matching import NameMatcher
 from .query import MatchValue, Query
 from .temporal import Range, date_range, date_time_range, time_range
+from .wild_card import ESCAPE, escaped, has_wildcard, literal_prefix, one_of
 
-Condition = ColumnElement[bool]
-
-_ESCAPE = "!"
 _EMPTY = '""'  # PS3.4 C.2.2.2.7 Empty Value Matching
 _WHOLE_NUMBER_VRS = frozenset({"IS", "SL", "SS", "UL", "US"})
 _NUMBER_VRS = _WHOLE_NUMBER_VRS | {"DS", "FD", "FL"}
@@ -26,35 +25,37 @@ _TEMPORAL: Mapping[str, Callable[[str, str], Range[Any]]] = {"DA": date_range, "
 _WILDCARD_VRS = frozenset({"AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"})  # PS3.4 C.2.2.2.4
 # values of these may hold a backslash of their own (PS3.5 6.2)
 _SINGLE_VALUE_VRS = frozenset({"LT", "ST", "UR", "UT"})
+# a study's, a patient's, a series'; a device may give the same Study ID to all that it makes
+_NEARLY_UNIQUE = frozenset({"PatientID", "StudyInstanceUID", "AccessionNumber", "SeriesInstanceUID", "SOPInstanceUID"})
+_MOST_RANGES = 32  # of an index, each a SELECT of a UNION
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_AFTER_ANY_TEXT = "\U0010ffff"
 # Each database gives up somewhere: at long patterns, many parameters or deep expressions. These stay below all of them.
 _LONGEST_VALUE = 1024
 _LONGEST_KEY = 8192
 _MOST_VALUES = 200
 _MOST_UIDS = 10_000
-_PERSON_NAME_COMPONENTS = 5  # PS3.5 6.2
 
 
 class Matcher:
-    """Makes the conditions of one query."""
+    """Makes the matches of one query."""
 
     def __init__(self, tables: Tables, server_values: Mapping[str, str], query: Query) -> None:
         self._tables = tables
         self._server_values = server_values
         self._query = query
+        self._names = NameMatcher(tables, query)
 
-    def conditions(self) -> list[Condition]:
-        """All conditions of the query; universal matching adds none."""
+    def matches(self) -> list[Match]:
+        """What an answer has to meet, all of it; universal matching asks for nothing."""
         combined = self._combined_pairs()
-        conditions = [self._combined(*pair) for pair in combined]
+        matches = [match for pair in combined for match in self._combined(*pair)]
         done = {keyword for pair in combined for keyword in pair}
         for keyword, value in self._query.matches.items():
             if keyword not in done:
-                condition = self._condition(self._attribute(keyword), value)
-                if condition is not None:
-                    conditions.append(condition)
-        return conditions
+                match = self._match(self._attribute(keyword), value)
+                if match is not None:
+                    matches.append(match)
+        return matches
 
     def _attribute(self, keyword: str) -> Attribute:
         attribute = self._tables.registry.get(keyword)
@@ -67,7 +68,7 @@ class Matcher:
             )
         return attribute
 
-    def _condition(self, attribute: Attribute, value: MatchValue) -> Condition | None:
+    def _match(self, attribute: Attribute, value: MatchValue) -> Match | None:
         if attribute.items:
             return self._sequence(attribute, value)
         if not isinstance(value, str):
@@ -81,10 +82,42 @@ class Matcher:
         if text == _EMPTY:
             return self._empty(attribute)
         if attribute.vr == "PN":
-            return self._person_name(attribute, text)
+            return self._names.match(attribute, values_of(attribute, text))
         if attribute.keyword == "ModalitiesInStudy":
             return self._modalities(text)
-        return self._matches(attribute, self._column(attribute), text)
+        column = self._column(attribute)
+        condition = self._matches(attribute, column, text)
+        if condition is None:
+            return None
+        if attribute.origin is Origin.SERVER or attribute.keyword == "IssuerOfPatientID":
+            return Match(attribute.level, self._tables.issuer, condition)
+        return self._of_column(attribute, condition, self._texts(attribute, text))
+
+    def _of_column(self, attribute: Attribute, condition: Condition, values: Sequence[str] = ()) -> Match:
+        """How an index finds a column's values: those given, or else what the condition alone says."""
+        entity = self._tables.entity(attribute.level)
+        certain = attribute.keyword in _NEARLY_UNIQUE and NO_PATIENT_ID not in values
+        if certain and values and not _patterns(attribute, values):
+            return Match(attribute.level, entity, condition, few=True)
+        found = self._candidates(attribute, entity.c.pk, condition, values)
+        in_order = attribute.keyword == "StudyDate" and self._query.level is Level.STUDY
+        return Match(attribute.level, entity, condition, candidates=found, exact=True, in_order=in_order)
+
+    def _candidates(
+        self, attribute: Attribute, owner: Column[Any], condition: Condition, values: Sequence[str]
+    ) -> tuple[Select[Any], ...]:
+        """A SELECT for each range of the column's index; none where it has no index, or where that does not serve."""
+        patterns = _patterns(attribute, values)
+        if not attribute.indexed or attribute.multi_valued or not all(map(literal_prefix, patterns)):
+            return ()
+        if not patterns or len(values) == 1:
+            return (select(owner.label("pk")).where(condition),)
+        column = self._tables.entity(attribute.level).c[attribute.column]
+        ranges = [one_of(column, [value], wildcards=True) for value in values]
+        return tuple(select(owner.label("pk")).where(one) for one in ranges) if len(ranges) <= _MOST_RANGES else ()
+
+    def _texts(self, attribute: Attribute, text: str) -> Sequence[str]:
+        return () if attribute.vr in _TEMPORAL or attribute.vr in _NUMBER_VRS else values_of(attribute, text)
 
     def _column(self, attribute: Attribute) -> ColumnElement[Any]:
         if attribute.keyword == "IssuerOfPatientID":
@@ -95,19 +128,24 @@ class Matcher:
             return literal(constant, ExactText()) + func.substr(self._tables.issuer.c.issuer_of_patient_id, 1, 0)
         return self._tables.entity(attribute.level).c[attribute.column]
 
-    def _empty(self, attribute: Attribute) -> Condition:
+    def _empty(self, attribute: Attribute) -> Match:
         # what the index shows where the object said nothing
         if attribute.keyword == "IssuerOfPatientID":
-            return self._tables.issuer.c.issuer_of_patient_id == DEFAULT_ISSUER
+            issuer = self._tables.issuer
+            return Match(attribute.level, issuer, issuer.c.issuer_of_patient_id == DEFAULT_ISSUER)
         if attribute.keyword == "PatientID":
             patient = self._tables.patient
-            return and_(patient.c.patient_id == NO_PATIENT_ID, patient.c.unidentified_study_uid != "")
-        return self._column(attribute).is_(None)
+            condition = and_(patient.c.patient_id == NO_PATIENT_ID, patient.c.unidentified_study_uid != "")
+        else:
+            condition = self._column(attribute).is_(None)
+        if attribute.origin is Origin.SERVER:
+            return Match(attribute.level, self._tables.issuer, condition)
+        return self._of_column(attribute, condition)
 
     def _matches(self, attribute: Attribute, column: ColumnElement[Any], text: str) -> Condition | None:
         if attribute.vr in _TEMPORAL:
             return _within(column, _temporal_range(attribute, text))
-        values = _values(attribute, text)
+        values = values_of(attribute, text)
         if attribute.vr in _NUMBER_VRS:
             numbers = [_number(attribute, value) for value in values]
             if attribute.multi_valued:
@@ -121,63 +159,32 @@ class Matcher:
             return None
         if attribute.multi_valued:
             return _any(column, values, wildcards=wildcards)
-        return _one_of(column, values, wildcards=wildcards)
+        return one_of(column, values, wildcards=wildcards)
 
-    def _modalities(self, text: str) -> Condition | None:
+    def _modalities(self, text: str) -> Match | None:
         # PS3.4 C.3.4: matches where a series of the study does
-        series, study = self._tables.series, self._tables.study
-        condition = self._matches(self._tables.registry["Modality"], series.c.modality, text)
-        if condition is None:
+        series = self._tables.series
+        modality = self._tables.registry["Modality"]
+        # not the series that the query may be about
+        some = series.alias("some_series")
+        condition = self._matches(modality, series.c.modality, text)
+        of_study = self._matches(modality, some.c.modality, text)
+        if condition is None or of_study is None:
             return None
-        return exists(select(literal(1)).where(series.c.study_pk == study.c.pk, condition).correlate(study))
-
-    # -- person names ----------------------------------------------------------------------------------------
-
-    def _person_name(self, attribute: Attribute, text: str) -> Condition | None:
-        alternatives = []
-        for name in _values(attribute, text):
-            groups = [group for group in name.split("=") if group.strip(" ^*")]
-            if not groups:
-                return None
-            match_group = self._fuzzy_group if self._query.fuzzy else self._name_group
-            alternatives.append(and_(*(match_group(attribute, group) for group in groups)))
-        return or_(*alternatives)
-
-    def _name_group(self, attribute: Attribute, group: str) -> Condition:
-        """A component group matches any group of the name: which script it is in does not tell where it stands."""
-        tables = self._tables.by_level[attribute.level]
-        names = _required(tables.names)
-        owner = names.c[f"{attribute.level.entity}_pk"]
-        folded = fold_person_name(group)
-        patterns = [folded]
-        while patterns[-1].endswith("^*") and len(patterns) <= _PERSON_NAME_COMPONENTS:
-            # trailing components may be left out (PS3.5 6.2.1.2), so DOE^* is DOE too
-            patterns.append(patterns[-1][:-2].rstrip("^"))
-        condition = _one_of(names.c.folded, [pattern for pattern in patterns if pattern], wildcards=True)
-        chosen = select(owner).where(names.c.tag == attribute.tag, condition)
-        return tables.entity.c.pk.in_(chosen)
-
-    def _fuzzy_group(self, attribute: Attribute, group: str) -> Condition:
-        """Every word of the query begins a word of the name, or sounds like one."""
-        tables = self._tables.by_level[attribute.level]
-        words = _required(tables.words)
-        owner = words.c[f"{attribute.level.entity}_pk"]
-        conditions = []
-        for word in name_words(group.replace("*", " ").replace("?", " ")):
-            alike = or_(_like(words.c.word, f"{word}*"), words.c.phonetic == phonetic(word))
-            conditions.append(tables.entity.c.pk.in_(select(owner).where(words.c.tag == attribute.tag, alike)))
-        return and_(*conditions) if conditions else self._name_group(attribute, group)
+        key = owner_column(self._tables, Level.STUDY, self._query.level)
+        rows = select(literal(1)).where(some.c.study_pk == key, of_study)
+        found = self._candidates(modality, series.c.study_pk, condition, values_of(modality, text))
+        return Match(Level.STUDY, table_of(key), any_row(rows, table_of(key)), candidates=found, exact=True)
 
     # -- sequences -------------------------------------------------------------------------------------------
 
-    def _sequence(self, attribute: Attribute, value: MatchValue) -> Condition | None:
+    def _sequence(self, attribute: Attribute, value: MatchValue) -> Match | None:
         """PS3.4 C.2.2.2.6: some item matches all keys of the one item in the query."""
         if isinstance(value, str):
             if not value.strip(" *"):
                 return None
             raise InvalidQuery(f"{attribute.keyword} is a sequence; its key has an item with keys", attribute.keyword)
-        tables = self._tables.by_level[attribute.level]
-        items = tables.sequences[attribute.keyword]
+        items = self._tables.by_level[attribute.level].sequences[attribute.keyword]
         conditions = []
         for item in attribute.item_attributes:
             text = searchable(value.get(item.keyword, ""))
@@ -189,8 +196,11 @@ class Matcher:
                 conditions.append(condition)
         if not conditions:
             return None
-        owner = items.c[f"{attribute.level.entity}_pk"]
-        return tables.entity.c.pk.in_(select(owner).where(*conditions))
+        owner = owner_column(self._tables, attribute.level, self._query.level)
+        of_owner = items.c[f"{attribute.level.entity}_pk"] == owner
+        return Match(
+            attribute.level, table_of(owner), any_row(select(literal(1)).where(of_owner, *conditions), table_of(owner))
+        )
 
     # -- dates with times ------------------------------------------------------------------------------------
 
@@ -205,7 +215,7 @@ class Matcher:
                 pairs.append((keyword, partner))
         return pairs
 
-    def _combined(self, date_keyword: str, time_keyword: str) -> Condition:
+    def _combined(self, date_keyword: str, time_keyword: str) -> list[Match]:
         """PS3.4 C.2.2.2.5.1: from the first time of the first day to the last time of the last."""
         date_attribute, time_attribute = self._attribute(date_keyword), self._attribute(time_keyword)
         dates = date_range(str(self._query.matches[date_keyword]), date_keyword)
@@ -219,7 +229,9 @@ class Matcher:
         if dates.last is not None:
             to_time = _within(time, Range(None, times.last))
             conditions.append(or_(date < dates.last, and_(date == dates.last, to_time)))
-        return and_(*conditions)
+        # the dates alone first: what an index can tell
+        of_date = self._of_column(date_attribute, _within(date, dates))
+        return [of_date, Match(date_attribute.level, of_date.table, and_(*conditions))]
 
 
 def searchable(value: str) -> str:
@@ -247,7 +259,7 @@ def _within(column: ColumnElement[Any], moments: Range[Any]) -> Condition:
     return and_(*conditions) if conditions else column.is_not(None)
 
 
-def _values(attribute: Attribute, text: str) -> list[str]:
+def values_of(attribute: Attribute, text: str) -> list[str]:
     """PS3.4 C.2.2.2.2 List of UID Matching, C.2.2.2.8 Multiple Value Matching."""
     if attribute.vr in _SINGLE_VALUE_VRS:
         values = [text]
@@ -261,6 +273,10 @@ def _values(attribute: Attribute, text: str) -> list[str]:
     return values
 
 
+def _patterns(attribute: Attribute, values: Sequence[str]) -> list[str]:
+    return [value for value in values if has_wildcard(value)] if attribute.vr in _WILDCARD_VRS else []
+
+
 def _number(attribute: Attribute, text: str) -> int | float:
     try:
         value = number_of(float(text))
@@ -272,44 +288,13 @@ def _number(attribute: Attribute, text: str) -> int | float:
     return number
 
 
-def _has_wildcard(value: str) -> bool:
-    return "*" in value or "?" in value
-
-
-def _one_of(column: ColumnElement[Any], values: Sequence[str], *, wildcards: bool) -> Condition:
-    exact = [value for value in values if not (wildcards and _has_wildcard(value))]
-    conditions: list[Condition] = []
-    if exact:
-        conditions.append(column == exact[0] if len(exact) == 1 else column.in_(exact))
-    conditions += [_like(column, value) for value in values if wildcards and _has_wildcard(value)]
-    return or_(*conditions) if conditions else false()
-
-
-def _like(column: ColumnElement[Any], pattern: str) -> Condition:
-    """PS3.4 C.2.2.2.4: `*` is any text, `?` any one character; all else, `%` and `_` too, is itself."""
-    escaped = re.sub(r"([!%_])", rf"{_ESCAPE}\1", pattern)
-    like = column.like(escaped.replace("*", "%").replace("?", "_"), escape=_ESCAPE)
-    prefix = re.split(r"[*?]", pattern, maxsplit=1)[0]
-    if not prefix:
-        return like
-    # what every index can use, whatever its database makes of LIKE
-    return and_(column >= prefix, column < prefix + _AFTER_ANY_TEXT, like)
-
-
 def _any(column: ColumnElement[Any], values: Sequence[str], *, wildcards: bool) -> Condition:
     """Some value of a backslash-separated column matches."""
     conditions: list[Condition] = []
     framed = literal("\\", ExactText()) + column + literal("\\", ExactText())
     for value in values:
-        if wildcards and _has_wildcard(value):
+        if wildcards and has_wildcard(value):
             conditions.append(column.regexp_match(value_pattern(value)))
         else:
-            escaped = re.sub(r"([!%_])", rf"{_ESCAPE}\1", value)
-            conditions.append(framed.like(f"%\\{escaped}\\%", escape=_ESCAPE))
+            conditions.append(framed.like(f"%\\{escaped(value)}\\%", escape=ESCAPE))
     return or_(false(), *conditions)
-
-
-def _required(table: Table | None) -> Table:
-    if table is None:
-        raise InvalidQuery("no person name is kept at this level")
-    return table

@@ -9,6 +9,7 @@ from ..index.engine import unavailable_errors
 from ..index.tables import Tables
 from .inventory import IndexedObject, conflict_objects, indexed_objects, last_change, locations_of, unknown_locations
 from .locate import Locator, StoredInstance
+from .match import Match
 from .query import Query
 from .select import Answer, Finder
 
@@ -24,12 +25,11 @@ class IndexReader:
 
     def find(self, query: Query) -> Generator[Answer, None, None]:
         """Answers from a cursor; exhaust or close the generator. A query that cannot be put raises at once."""
-        self._finder.statement(query, self._engine.dialect)
-        return self._answers(query)
+        return self._answers(query, self._finder.matches(query))
 
-    def _answers(self, query: Query) -> Generator[Answer, None, None]:
+    def _answers(self, query: Query, matches: list[Match]) -> Generator[Answer, None, None]:
         with unavailable_errors(), self._engine.connect() as connection:
-            yield from self._finder.find(connection, query)
+            yield from self._finder.find(connection, query, matches)
 
     def count(self, query: Query) -> int:
         with unavailable_errors(), self._engine.connect() as connection:

@@ -1,14 +1,17 @@
 """From a Query to a SELECT, and from its rows to answers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, CursorResult, Dialect, FromClause, Select, func, nulls_last, select
+from sqlalchemy import ColumnElement, Connection, CursorResult, Dialect, Label, Select
 
 from ..attributes import Level, Origin
 from ..index.rows import Element, column_reader, load_residue
 from ..index.tables import Tables, has_column
-from .matching import Condition, Matcher
+from .match import Match
+from .matching import Matcher
+from .plan import Planner
 from .query import Query
 
 _FETCH = 500
@@ -22,26 +25,22 @@ class Finder:
     def __init__(self, tables: Tables, server_values: Mapping[str, str]) -> None:
         self._tables = tables
         self._server_values = server_values
+        self._planner = Planner(tables)
 
-    def statement(self, query: Query, dialect: Dialect) -> tuple[Select[Any], "_Reader"]:
-        conditions = Matcher(self._tables, self._server_values, query).conditions()
+    def matches(self, query: Query) -> list[Match]:
+        """What the query asks of its answers. Raises InvalidQuery."""
+        return Matcher(self._tables, self._server_values, query).matches()
+
+    def statement(
+        self, query: Query, dialect: Dialect, connection: Connection | None = None, matches: list[Match] | None = None
+    ) -> tuple[Select[Any], "_Reader"]:
         reader = _Reader(self._tables, self._server_values, query)
-        statement = (
-            select(*reader.columns)
-            .select_from(self._source(query.level))
-            .where(*conditions)
-            .order_by(*self._order(query.level, dialect))
-        )
-        if query.limit is not None:
-            statement = statement.limit(query.limit)
-        if query.offset:
-            # MariaDB knows no OFFSET without LIMIT; SQLAlchemy writes one
-            statement = statement.offset(query.offset)
-        return statement, reader
+        plan = self._planner.plan(query, self.matches(query) if matches is None else matches, dialect, connection)
+        return plan.select(reader.columns), reader
 
-    def find(self, connection: Connection, query: Query) -> Iterator[Answer]:
+    def find(self, connection: Connection, query: Query, matches: list[Match] | None = None) -> Iterator[Answer]:
         """Streams the answers; no more than a few hundred rows are in memory at once."""
-        statement, reader = self.statement(query, connection.dialect)
+        statement, reader = self.statement(query, connection.dialect, connection, matches)
         result = connection.execution_options(stream_results=True, yield_per=_FETCH).execute(statement)
         exhausted = False
         try:
@@ -54,33 +53,9 @@ class Finder:
             result.close()
 
     def count(self, connection: Connection, query: Query) -> int:
-        conditions = Matcher(self._tables, self._server_values, query).conditions()
-        statement = select(func.count()).select_from(self._source(query.level)).where(*conditions)
-        return connection.execute(statement).scalar_one()
-
-    def _source(self, level: Level) -> FromClause:
-        tables = self._tables
-        source: FromClause = tables.entity(level)
-        for child, parent in ((Level.IMAGE, Level.SERIES), (Level.SERIES, Level.STUDY), (Level.STUDY, Level.PATIENT)):
-            if level.rank >= child.rank:
-                below, above = tables.entity(child), tables.entity(parent)
-                source = source.join(above, below.c[f"{parent.entity}_pk"] == above.c.pk)
-        return source.join(tables.issuer, tables.patient.c.issuer_pk == tables.issuer.c.pk)
-
-    def _order(self, level: Level, dialect: Dialect) -> list[ColumnElement[Any]]:
-        tables = self._tables
-        if level is Level.PATIENT:
-            return [tables.patient.c.pk]
-        if level is Level.STUDY:
-            # the newest first; what has no date last, as SQLite and MariaDB have it
-            newest = [tables.study.c.study_date.desc(), tables.study.c.study_time.desc()]
-            if dialect.name == "postgresql":
-                newest = [nulls_last(column) for column in newest]
-            return [*newest, tables.study.c.pk.desc()]
-        order: list[ColumnElement[Any]] = [tables.series.c.study_pk, tables.series.c.series_number, tables.series.c.pk]
-        if level is Level.IMAGE:
-            order += [tables.instance.c.instance_number, tables.instance.c.pk]
-        return order
+        everything = replace(query, limit=None, offset=0)
+        plan = self._planner.plan(everything, self.matches(query), connection.dialect, connection)
+        return int(connection.execute(plan.count()).scalar_one())
 
 
 def _abandon(connection: Connection, result: CursorResult[Any]) -> None:
@@ -102,7 +77,7 @@ class _Reader:
             for attribute in tables.registry.at_level(level)
             if query.return_keys is None or attribute.keyword in query.return_keys
         ]
-        self.columns: list[ColumnElement[Any]] = []
+        self.columns: list[Label[Any]] = []
         self._constants: Answer = {}
         self._readers: list[tuple[str, int | None, Callable[[Any], Element], int | None]] = []
         residues: dict[Level, int] = {}
@@ -143,4 +118,4 @@ class _Reader:
         return answer
 
 
-__all__ = ["Answer", "Condition", "Finder"]
+__all__ = ["Answer", "Finder"]
