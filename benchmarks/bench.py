@@ -185,7 +185,7 @@ def _cell(rates: list[float] | None) -> str:
     if not rates:
         return ""
     median = statistics.median(rates)
-    digits = 0 if median >= 100 else 1
+    digits = 0 if median >= 100 else 1 if median >= 10 else 2
     spread = f" ({min(rates):.{digits}f}–{max(rates):.{digits}f})" if len(rates) > 1 else ""
     return f"{median:.{digits}f}{spread}"
 
