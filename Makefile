@@ -11,11 +11,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-large fuzz screenshots bench bench-scale lint format docs lock clean
+.PHONY: help serve test test-large fuzz screenshots bench bench-scale bench-memory lint format docs lock clean
 
 help: ## show this list
 	@echo "fileroom: what there is to do"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo "PYTHON=python3.12 chooses the interpreter (3.11 or newer); 'make clean' first if .venv was made with another."
 
 serve: $(VENV)/runtime.stamp ## install what is needed and start the server; more arguments with ARGS="--http-port 8081"
@@ -31,7 +31,7 @@ fuzz: $(VENV)/test.stamp ## let schemathesis make thousands of requests of the O
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/pytest -n 2 --timeout=0 tests/dicomweb/test_openapi.py $(ARGS)
 
 test-large: $(VENV)/test.stamp ## bodies of 4 GiB into, objects of 2 GiB out of a real server: some minutes, 10 GB of disk in TMPDIR
-	$(BIN)/pytest -s $(ARGS) tests/large/store_4_gib.py tests/large/retrieve_2_gib.py
+	$(BIN)/pytest -s $(ARGS) tests/large/store_4_gib.py tests/large/retrieve_2_gib.py tests/large/c_store_2_gib.py
 
 screenshots: $(VENV)/test.stamp ## take the pictures of docs/images anew; look at them before they are committed
 	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/pytest tests/e2e/browser -k "preview or studies or length"
@@ -41,6 +41,9 @@ bench: $(VENV)/test.stamp ## measure fileroom beside its peers, half an hour; se
 
 bench-scale: $(VENV)/test.stamp ## measure queries and ingest in indexes of a thousand to a million studies
 	$(BIN)/python -m benchmarks.scale $(ARGS)
+
+bench-memory: $(VENV)/test.stamp ## measure what the server's processes occupy: 2 GiB objects, idle associations, 50,000 stores
+	$(BIN)/python -m benchmarks.memory $(ARGS)
 
 lint: $(VENV)/test.stamp ## style, format, types and import contracts, without the tests
 	$(BIN)/ruff check .
