@@ -110,7 +110,8 @@ def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: Connection
         cursor.execute("PRAGMA foreign_keys = ON")
         # PS3.4 C.2.2.2.4: wild card matching is case-sensitive but for PN, which is folded
         cursor.execute("PRAGMA case_sensitive_like = ON")
-        cursor.execute("PRAGMA cache_size = -65536")
+        # KiB, of each connection; the kernel has the file's pages too, once for all processes
+        cursor.execute("PRAGMA cache_size = -8192")
         # 16 MiB: a checkpoint copies the pages that every object changes once, not once in a hundred objects
         cursor.execute("PRAGMA wal_autocheckpoint = 4000")
         if writer:

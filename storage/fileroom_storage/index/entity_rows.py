@@ -15,7 +15,7 @@ from .rows import to_row
 
 _ROWS = 512  # of a level
 _LONGEST_KEY = 1 << 14  # bytes of one entity's values
-_VALUES = 4096  # of an attribute
+_VALUES = 1024  # of an attribute
 _LONGEST_VALUE = 64  # bytes
 _HEAD = 1 << 16  # bytes of an object that are copied to be read: fewer than reading them one by one costs
 _BINARY_VRS = frozenset({"FD", "FL", "SL", "SS", "UL", "US"})

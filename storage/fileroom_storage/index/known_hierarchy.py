@@ -15,7 +15,7 @@ from .entities import Entity, lock
 from .prepared import rows_by_keys
 from .tables import Tables
 
-_MOST = 2048  # entities of a level
+_MOST = 256  # entities of a level, of some kilobytes each: no more are being received at a time
 _COUNT = {
     Level.PATIENT: "number_of_patient_related_instances",
     Level.STUDY: "number_of_study_related_instances",
