@@ -54,6 +54,17 @@ class PduSocket(AssociationSocket):
             self.event_queue.put("Evt17")
             return False
 
+    def close(self) -> None:
+        super().close()
+        self._buffer = bytearray()  # the association is in cycles, and stays until they are collected
+        self._start = self._end = 0
+
+    def let_go_of_buffer(self) -> None:
+        """To be called when nothing has come for a while; the next PDU gets a new one."""
+        if self._start == self._end:
+            self._buffer = bytearray()
+            self._start = self._end = 0
+
     def read_pdu(self) -> tuple[int, memoryview]:
         """Type and content of the next PDU, in a view that holds until the next call. Raises OSError for its end."""
         self._require(PDU_HEAD.size)

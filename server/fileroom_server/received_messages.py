@@ -79,12 +79,17 @@ class ReceivedDataSet(BytesIO):
             super().truncate()
         return super().write(fragment) if self._file is None else self._file.write(fragment)
 
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._begin = None  # it knows the request, and that knows this: it would all stay until cycles are collected
+
     def check(self) -> None:
         """Raises what went wrong while it was received; the peer has to send it to its end before it can be told."""
         if self._failure is not None:
             raise self._failure
 
     def discard(self) -> None:
+        self.end()
         if self.incoming is not None:
             self.incoming.discard()
 
@@ -204,8 +209,10 @@ class BoundedReceiver(DIMSEServiceProvider):
 
     def _receive_data_set(self, control_header: int, fragment: memoryview) -> None:
         request = cast("C_STORE", self._store)
-        cast("ReceivedDataSet", request.DataSet).write(fragment)
+        data_set = cast("ReceivedDataSet", request.DataSet)
+        data_set.write(fragment)
         if control_header & _IS_LAST:
+            data_set.end()
             self._store = None
             self._deliver(self._context_id, request)
 

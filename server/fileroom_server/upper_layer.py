@@ -22,7 +22,7 @@ from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.pdu_primitives import P_DATA
 
-from fileroom_server.pdu_reading import PDU_HEAD, PDU_TYPES, PduSocket
+from fileroom_server.pdu_reading import PDU_HEAD, PDU_TYPES, ConnectionEnded, PduSocket
 from fileroom_server.pdu_writing import P_DATA_TF, Encoded, send_encoded
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _DATA_TRANSFER = "Sta6"
 _CLOSING = "Sta13"
 _IDLE = "Sta1"
 _PRESENTATION_DATA_VALUE_HEAD = struct.Struct(">IBB")
-_LONGEST_WAIT = 60.0
+_LONGEST_WAIT = 10.0
 _OTHER_THREAD_SECONDS = 0.2
 
 
@@ -188,7 +188,10 @@ class UpperLayer(DULServiceProvider):
                 self._poll.register(watched, select.POLLIN)
         if self.artim_timer._start_time is not None and self.artim_timer.timeout is not None:
             seconds = min(seconds, max(self.artim_timer.remaining, 0) + 0.001)
-        for descriptor, _ in self._poll.poll(1000 * min(seconds, _LONGEST_WAIT)):
+        ready = self._poll.poll(1000 * min(seconds, _LONGEST_WAIT))
+        if not ready and isinstance(connection, PduSocket):
+            connection.let_go_of_buffer()
+        for descriptor, _ in ready:
             if descriptor == self._wake:
                 with suppress(BlockingIOError):
                     os.eventfd_read(self._wake)
@@ -216,8 +219,11 @@ class UpperLayer(DULServiceProvider):
             return
         try:
             kind, content = cast("PduSocket", connection).read_pdu()
-        except OSError:
-            self.event_queue.put("Evt17")
+        except OSError as error:
+            if isinstance(error, ConnectionEnded) and connection._is_connected:
+                connection.close()  # puts Evt17; nothing else would close our end of it
+            else:
+                self.event_queue.put("Evt17")
             return
         if kind not in PDU_TYPES:
             self.event_queue.put("Evt19")
