@@ -30,7 +30,7 @@ test: $(VENV)/test.stamp ## install what the tests need (Debian packages too), t
 fuzz: $(VENV)/test.stamp ## let schemathesis make thousands of requests of the OpenAPI document, right ones and wrong ones
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/pytest -n 2 --timeout=0 tests/dicomweb/test_openapi.py $(ARGS)
 
-test-large: $(VENV)/test.stamp ## bodies of 4 GiB into, objects of 2 GiB out of a real server: some minutes, 10 GB of disk in TMPDIR
+test-large: $(VENV)/test.stamp ## bodies of 4 GiB into, objects of 2 GiB in and out of a real server: minutes, 10 GB of disk in TMPDIR
 	$(BIN)/pytest -s $(ARGS) tests/large/store_4_gib.py tests/large/retrieve_2_gib.py tests/large/c_store_2_gib.py
 
 screenshots: $(VENV)/test.stamp ## take the pictures of docs/images anew; look at them before they are committed
