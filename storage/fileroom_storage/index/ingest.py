@@ -5,7 +5,6 @@ conflict says so. Rows are locked from the patient down, each level by ascending
 """
 
 import datetime as dt
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,13 +16,12 @@ from .arrival import Arrival
 from .conflicts import ConflictType, NewConflict, content_differences, demographic_differences, record
 from .deletions import rejected_digests
 from .engine import insert_or_ignore
-from .entities import Entity, IndexChanged, create, insert_searchable, save
+from .entities import Entity, IndexChanged, create, save
 from .known_hierarchy import KnownHierarchy
-from .prepared import insert_rows, rows_by_keys
+from .new_instances import NewInstance, insert_instances
+from .prepared import rows_by_keys
 from .removal import RemovedInstance
-from .rows import dump_residue
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
-from .types import FRAME_TABLE_LENGTH
 
 
 @dataclass(slots=True)
@@ -85,7 +83,20 @@ class _Batch:
             self._lock_hierarchy([arrival for arrival, _ in fresh])
             for arrival, outcome in fresh:
                 self._place(arrival, outcome)
-            self._insert_instances(fresh)
+            insert_instances(
+                self.connection,
+                self.tables,
+                [
+                    NewInstance(
+                        arrival,
+                        self.series[arrival.series_instance_uid].pk,
+                        outcome.study_instance_uid,
+                        outcome.series_instance_uid,
+                    )
+                    for arrival, outcome in fresh
+                ],
+                self.now,
+            )
             for entities in (self.patients.values(), self.studies.values(), self.series.values()):
                 save(self.connection, self.tables, entities, self.now)
             self.known.keep(self.patients, self._studies_by_pk, self.series)
@@ -368,65 +379,3 @@ class _Batch:
         held = record(self.connection, self.tables, [conflict for _, conflict in ordered], self.now)
         for outcome, conflict in self.conflicts:
             outcome.kept = outcome.kept or conflict.arrival.stored_object.location in held
-
-    # -- instances -----------------------------------------------------------------------------------------
-
-    def _insert_instances(self, fresh: Sequence[tuple[Arrival, Outcome]]) -> None:
-        by_columns: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
-        for arrival, _ in fresh:
-            row = self._instance_row(arrival)
-            by_columns[tuple(row)].append(row)
-        for rows in by_columns.values():
-            insert_rows(self.connection, self.tables, self.tables.instance, rows)
-        insert_rows(
-            self.connection,
-            self.tables,
-            self.tables.change,
-            [
-                {
-                    "at": self.now,
-                    "action": "stored",
-                    "study_instance_uid": outcome.study_instance_uid,
-                    "series_instance_uid": outcome.series_instance_uid,
-                    "sop_instance_uid": arrival.sop_instance_uid,
-                }
-                for arrival, outcome in fresh
-            ],
-        )
-        with_items = {arrival.sop_instance_uid: arrival for arrival, _ in fresh if arrival.rows[Level.IMAGE].items}
-        if with_items:
-            instance = self.tables.instance
-            statement = select(instance.c.pk, instance.c.sop_instance_uid).where(
-                instance.c.sop_instance_uid.in_(with_items)
-            )
-            for pk, uid in self.connection.execute(statement).all():
-                insert_searchable(self.connection, self.tables, Level.IMAGE, pk, with_items[uid].rows[Level.IMAGE])
-
-    def _instance_row(self, arrival: Arrival) -> dict[str, Any]:
-        row, stored, provenance = arrival.rows[Level.IMAGE], arrival.stored_object, arrival.provenance
-        frames = stored.frames
-        if frames is not None and frames.table is not None and len(frames.table) > FRAME_TABLE_LENGTH:
-            frames = None  # they are found when they are asked for
-        return {
-            **row.columns,
-            "residue": dump_residue(row.residue),
-            "sop_instance_uid": arrival.sop_instance_uid,
-            "sop_class_uid": arrival.sop_class_uid,
-            "series_pk": self.series[arrival.series_instance_uid].pk,
-            "available_transfer_syntax_uid": stored.transfer_syntax_uid,
-            "size": stored.size,
-            "location": stored.location,
-            "digest": stored.digest,
-            "data_set_offset": stored.data_set_offset,
-            "pixel_data_offset": frames.offset if frames else None,
-            "pixel_data_length": frames.length if frames else None,
-            "frame_count": frames.number_of_frames if frames else None,
-            "frame_length": frames.frame_length if frames else None,
-            "frame_table": frames.table if frames else None,
-            "source": provenance.source,
-            "called_ae_title": provenance.called_ae_title,
-            "calling_ae_title": provenance.calling_ae_title,
-            "association": provenance.association,
-            "remote_address": provenance.remote_address,
-            "received_at": arrival.received_at,
-        }

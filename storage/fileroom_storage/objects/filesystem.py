@@ -1,6 +1,5 @@
 """Objects as files: written and fsynced in incoming/, then renamed into objects/YYYY/MM/DD/ab/."""
 
-import errno
 import fcntl
 import itertools
 import logging
@@ -16,6 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Literal, Self
 
 from fileroom_storage.errors import ObjectMissing, StorageUnavailable
+from fileroom_storage.objects.failures import Failures
 
 LOG = logging.getLogger(__name__)
 
@@ -33,37 +33,6 @@ _KNOWN_FOLDERS_LIMIT = 4096
 _RUN = 100
 _NAME_LENGTH = len("/" + 32 * "0" + ".dcm")
 _IOV_MAX = os.sysconf("SC_IOV_MAX")
-
-_WHAT_TO_DO = {
-    errno.ENOSPC: "its disk is full; free some space, then send again",
-    errno.EDQUOT: "its disk quota is used up; free some space, then send again",
-    errno.EFBIG: "the object is larger than a file may be there; raise the limit on file sizes, then send again",
-    errno.EROFS: "its disk is mounted read-only; mount it for writing, then send again",
-    errno.EACCES: "the server may not use its folder; give the server's user access to it, then send again",
-    errno.EPERM: "the server may not use its folder; give the server's user access to it, then send again",
-    errno.ENOENT: "its folder is gone; see whether its disk is mounted, then send again",
-    errno.EMFILE: "too many files are open; raise the limit on open files, then send again",
-    errno.ENFILE: "too many files are open on this machine; send again later",
-    errno.EXDEV: "incoming/ and objects/ are on different disks; keep both on one, then send again",
-}
-
-
-class _Failures:
-    """Turns what the operating system reports into StorageUnavailable; the path goes to the log only."""
-
-    __slots__ = ("_root",)
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, OSError):
-            LOG.error("object store %s: %s", self._root, error)
-            advice = _WHAT_TO_DO.get(error.errno or 0, f"{error.strerror}; see the server's log")
-            raise StorageUnavailable(f"The object store is not available: {advice}.") from error
 
 
 def _fsync_folder(path: Path | str) -> None:
@@ -92,7 +61,7 @@ class FilesystemObjectFile:
 
     __slots__ = ("_descriptor", "_failures", "size")
 
-    def __init__(self, failures: _Failures, descriptor: int) -> None:
+    def __init__(self, failures: Failures, descriptor: int) -> None:
         self._failures = failures
         self._descriptor = descriptor
         self.size = os.fstat(descriptor).st_size
@@ -245,7 +214,7 @@ class FilesystemObjectStore:
     def __init__(self, root: Path, *, durability: Durability = "full") -> None:
         self.root = root.absolute()
         self.durability = durability
-        self.failures = _Failures(self.root)
+        self.failures = Failures(self.root)
         self._incoming = self.root / "incoming"
         self._objects = self.root / "objects"
         self._durable_folders: set[str] = set()
