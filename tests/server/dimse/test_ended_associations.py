@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -19,22 +20,34 @@ from tests.streaming_scu import EXPLICIT, StreamingScu
 CONTEXTS = [(CT_IMAGE_STORAGE, EXPLICIT)]
 
 
+_KINDS = (WaitingAssociation, ReceivedDataSet, Arrival, PduSocket)
+_of_other_tests: list[object] = []
+
+
 @pytest.fixture(autouse=True)
 def _only_counted_references() -> Iterator[None]:
     """Python collects cycles whenever it likes; here it does so only when it is asked to."""
     gc.collect()
+    # what tests before have left in this process; held, so that nothing new gets its identity
+    _of_other_tests.extend(one for one in gc.get_objects() if isinstance(one, _KINDS))
     gc.disable()
     yield
     gc.enable()
+    _of_other_tests.clear()
+
+
+def _new(kind: type) -> list[Any]:
+    old = set(map(id, _of_other_tests))
+    return [one for one in gc.get_objects() if isinstance(one, kind) and id(one) not in old]
 
 
 def living(kind: type) -> int:
-    return sum(isinstance(one, kind) for one in gc.get_objects())
+    return len(_new(kind))
 
 
 def buffered() -> int:
     """Bytes in the buffers of all sockets."""
-    return sum(len(one._buffer) for one in gc.get_objects() if isinstance(one, PduSocket))
+    return sum(len(one._buffer) for one in _new(PduSocket))
 
 
 def data_set(number: int, pixels: int = 100) -> bytes:
