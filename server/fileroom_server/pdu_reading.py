@@ -70,7 +70,8 @@ class PduSocket(AssociationSocket):
         self._require(PDU_HEAD.size)
         kind, _, length = PDU_HEAD.unpack_from(self._buffer, self._start)
         if kind not in PDU_TYPES:
-            return kind, memoryview(b"")  # what follows has no meaning
+            self._start = self._end = 0  # what follows has no meaning, and must not be read again and again
+            return kind, memoryview(b"")
         if length > self._pdu_limit:
             _log.warning(
                 "association with %s aborted: it announced a PDU of %d bytes, %d are accepted",

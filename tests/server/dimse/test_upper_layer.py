@@ -1,11 +1,13 @@
 """Associations that wait: they do nothing while there is nothing to do, and miss nothing when there is."""
 
+import socket
 import threading
 import time
 
 import pytest
 from pynetdicom import AE
 
+from fileroom_server.pdu_reading import PduSocket
 from fileroom_server.upper_layer import UpperLayer
 from tests.server.dimse.conftest import Entity
 
@@ -31,3 +33,20 @@ def test_an_idle_association_does_nothing(entity: Entity, monkeypatch: pytest.Mo
     assert association.send_c_echo().Status == 0
     association.release()
     assert association.is_released
+
+
+def test_it_reads_garbage_once(entity: Entity, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no PDU ends the connection at once, and not after a thread has looked at it for half a minute."""
+    reads: list[int] = []
+    read_pdu = PduSocket.read_pdu
+
+    def counted(self: PduSocket) -> tuple[int, memoryview]:
+        reads.append(1)
+        return read_pdu(self)
+
+    monkeypatch.setattr(PduSocket, "read_pdu", counted)
+    with socket.create_connection(("127.0.0.1", entity.port), 20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: pacs\r\n\r\n" * 100)
+        while connection.recv(4096):
+            pass
+    assert len(reads) < 10
