@@ -17,7 +17,7 @@ from .values import DECODERS
 
 _FRAGMENTS = 20_000
 _LONGEST_VALUE = 256  # bytes
-_LONGEST_SEQUENCE = DEFAULT_THRESHOLD  # what is not longer holds no bulk data that an URI would stand for
+_LONGEST_SEQUENCE = DEFAULT_THRESHOLD  # bytes: longer ones may hold bulk data, and seldom come again
 _HEAD = 1 << 16  # bytes
 _PIXEL_REPRESENTATION = 0x00280103
 _BINARY_NUMBERS = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -67,10 +67,18 @@ class JsonFragments:
         return b"{" + b",".join(parts) + b"}"
 
     def _learn(self, key: tuple[Any, ...], data_set: DataSet, tag: int, bulk_data_uri: BulkDataUri) -> bytes:
-        part = _element(data_set, tag, bulk_data_uri)
-        if len(self._known) >= _FRAGMENTS:
-            self._known.clear()
-        self._known[key] = part
+        addresses: list[str] = []
+
+        def address_of(path: str) -> str:
+            addresses.append(path)
+            return bulk_data_uri(path)
+
+        part = _element(data_set, tag, address_of)
+        # an address is this instance's own; encapsulated pixels of an icon have one, however short they are
+        if not addresses:
+            if len(self._known) >= _FRAGMENTS:
+                self._known.clear()
+            self._known[key] = part
         return part
 
     @staticmethod

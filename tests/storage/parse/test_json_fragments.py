@@ -93,3 +93,17 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         header = parse_header(encoded(made(InstanceNumber=number, PatientID=f"P{number}")), EXPLICIT)
         assert fragments.write(header, str, ADDED) == expected(header, "")
         assert len(fragments._known) <= 50
+
+
+def test_the_address_of_an_icon_is_that_of_its_own_instance() -> None:
+    """PS3.5 A.4: encapsulated pixels have no length of their own, and so an address, however short they are."""
+    pixels = b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\0\0\0\0" * 2 + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    item = b"\xfe\xff\x00\xe0" + len(pixels).to_bytes(4, "little") + pixels
+    icon = b"\x88\x00\x00\x02SQ\0\0" + len(item).to_bytes(4, "little") + item
+    header = parse_header(encoded(made()) + icon, EXPLICIT)
+    fragments = JsonFragments()
+    for number in (1, 2):
+        url = f"http://pacs/{number}/"
+        written = fragments.write(header, url.__add__, ADDED)
+        assert written == expected(header, url)
+        assert url.encode() in written
