@@ -17,6 +17,7 @@ from .index.writer import IndexWriter, utc_now
 from .objects import ObjectStore, ObjectWriter
 from .parse.frames import FrameLayout, frame_layout
 from .parse.header import Header, parse_header
+from .parse.likeness import Models
 from .parse.mapped_pages import STRETCH, let_go_of_pages
 from .parse.part10 import encode_file_meta, read_file_meta
 from .spool import Spool
@@ -66,6 +67,7 @@ class Receiver:
         self._objects = objects
         self._writer = writer
         self.rows_of = EntityRows(registry)
+        self.models = Models()
         self._notify = notify
         # threads are made when there is something to do for them
         self._syncing = ThreadPoolExecutor(_SYNCING_THREADS, thread_name_prefix="fileroom-sync")
@@ -86,7 +88,7 @@ class Receiver:
         provenance: Provenance,
     ) -> StoreOutcome:
         view = memoryview(data_set)
-        header = parse_header(view, transfer_syntax_uid)
+        header = self.header(view, transfer_syntax_uid)
         uids = instance_uids(header)
         with self._objects.create() as writer:
             outcome = self._write(writer, view, header, uids, transfer_syntax_uid, provenance)
@@ -99,6 +101,9 @@ class Receiver:
 
     def create(self) -> ObjectWriter:
         return self._objects.create()
+
+    def header(self, data_set: memoryview, transfer_syntax_uid: str) -> Header:
+        return parse_header(data_set, transfer_syntax_uid, models=self.models)
 
     def _write(
         self,
@@ -191,7 +196,7 @@ class Receiver:
         self, data_set: memoryview, transfer_syntax_uid: str, provenance: Provenance, study: str | None
     ) -> StoreOutcome:
         """Stores a data set that came without its file meta information."""
-        header = parse_header(data_set, transfer_syntax_uid)
+        header = self.header(data_set, transfer_syntax_uid)
         uids = checked_uids(header, study)
         with self._objects.create() as writer:
             return self._write(writer, data_set, header, uids, transfer_syntax_uid, provenance)
@@ -226,7 +231,7 @@ class IncomingObject:
             data_set = buffer[meta.data_set_offset :]
             if not meta.has_preamble:
                 return self._receiver.rewrite(data_set, meta.transfer_syntax_uid, provenance, study_instance_uid)
-            header = parse_header(data_set, meta.transfer_syntax_uid)
+            header = self._receiver.header(data_set, meta.transfer_syntax_uid)
             uids = checked_uids(header, study_instance_uid)
             return self._receiver.publish(
                 ready_object(writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance)
@@ -237,7 +242,7 @@ class IncomingObject:
         buffer = memoryview(self._writer.buffer())
         meta = read_file_meta(buffer)
         data_set = buffer[meta.data_set_offset :]
-        header = parse_header(data_set, meta.transfer_syntax_uid)
+        header = self._receiver.header(data_set, meta.transfer_syntax_uid)
         uids = instance_uids(header)
         if not meta.has_preamble:
             self._writer = self._receiver.rewritten(self._writer, data_set, uids, meta.transfer_syntax_uid, provenance)
@@ -278,7 +283,7 @@ class IncomingDataSet:
         """Returns once it is durable and indexed. Raises UnusableObject, StorageUnavailable; it is forgotten then."""
         with self._writer as writer:
             data_set = memoryview(writer.buffer())[len(self._meta) :]
-            header = parse_header(data_set, self._transfer_syntax_uid)
+            header = self._receiver.header(data_set, self._transfer_syntax_uid)
             uids = instance_uids(header)
             if self._announced != (uids.sop_class_uid, uids.sop_instance_uid):
                 # the file names what the object is, not what it was announced as

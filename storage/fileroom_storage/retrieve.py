@@ -11,6 +11,7 @@ from .errors import FrameOutOfRange, ObjectDamaged, ObjectMissing, UnusableObjec
 from .objects import ObjectFile, ObjectStore
 from .parse.frames import FrameLayout, frame_layout, frame_stretches, read_frame
 from .parse.header import Header, parse_header
+from .parse.likeness import Models
 from .query.locate import FramePlace, StoredInstance
 
 
@@ -34,6 +35,7 @@ class Retriever:
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
+        self._models = Models()
 
     def is_whole(self, instance: StoredInstance) -> bool:
         """Whether the object is there, as long as the index says; it is not read."""
@@ -52,7 +54,7 @@ class Retriever:
     def header(self, instance: StoredInstance) -> Header:
         data_set = self._data_set(instance)
         with _damage(instance):
-            return parse_header(data_set, instance.transfer_syntax_uid)
+            return parse_header(data_set, instance.transfer_syntax_uid, models=self._models)
 
     def bulk_data(self, instance: StoredInstance, path: str) -> bytes:
         return bytes(self.header(instance).bulk_data(path))

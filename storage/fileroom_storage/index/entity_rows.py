@@ -7,8 +7,9 @@ patient, study and series, and most of what they say of themselves.
 from typing import Any
 
 from ..attributes import Attribute, Level, Registry
-from ..parse.encoding import SPECIFIC_CHARACTER_SET, Element
+from ..parse.encoding import PIXEL_REPRESENTATION, SPECIFIC_CHARACTER_SET, Element
 from ..parse.header import Header
+from ..parse.likeness import Layout, Likeness
 from .arrival import EntityRow, entity_attributes, entity_row
 from .rows import Element as JsonElement
 from .rows import to_row
@@ -24,6 +25,8 @@ _TEXT_VRS = frozenset(
 )
 
 Remembered = tuple[Any, JsonElement | None]  # the column's value, what goes into the residue
+# tag, column, VR, tag as JSON has it, the memory of its values and what that knows
+_Attribute = tuple[int, str, str, str, "_Memory", dict[bytes, Remembered]]
 
 
 class EntityRows:
@@ -34,25 +37,56 @@ class EntityRows:
         self._instances = _InstanceRows(registry)
 
     def __call__(self, header: Header) -> dict[Level, EntityRow]:
-        slices = _Slices(header)
+        likeness = header.likeness
+        if likeness is None:
+            return self._read(header, _Slices(header))
+        known = likeness.model.notes.get(self)
+        if known is not None:
+            rows = self._read_like(header, likeness, known)
+            if all(rows[shared.level] is known[shared.level] for shared in self._shared):
+                return rows
+        else:
+            rows = self._read(header, _Slices(header))
+        # what comes next is more like this one: another series has begun
+        model = likeness.model if likeness.is_model else likeness.become_model()
+        model.notes[self] = rows
+        return rows
+
+    def _read(self, header: Header, slices: "_Slices") -> dict[Level, EntityRow]:
         rows = {shared.level: shared.read(header, slices) for shared in self._shared}
         rows[Level.IMAGE] = self._instances.read(header, slices)
         return rows
 
+    def _read_like(self, header: Header, likeness: Likeness, known: dict[Level, EntityRow]) -> dict[Level, EntityRow]:
+        """The rows of an object from those of its model, where only what is different has to be read."""
+        layout = likeness.model.layout
+        masks = layout.notes.get(self)
+        if masks is None:
+            masks = layout.notes[self] = {shared.level: layout.mask(shared.deciding) for shared in self._shared}
+            masks[Level.IMAGE] = self._instances.like(layout)
+        slices = _Slices(header, 0)
+        rows = {
+            shared.level: known[shared.level] if likeness.same(masks[shared.level]) else shared.read(header, slices)
+            for shared in self._shared
+        }
+        rows[Level.IMAGE] = masks[Level.IMAGE].read(header, slices, likeness, known[Level.IMAGE])
+        return rows
+
 
 class _Slices:
-    """The values of a header as bytes; those near its begin, as most are, from a copy of that."""
+    """The values of a header as bytes; those near its begin, as most are, from a copy of that unless few are read."""
 
-    def __init__(self, header: Header) -> None:
+    def __init__(self, header: Header, copied: int = _HEAD) -> None:
         data_set = header.data_set
         self.elements = data_set.elements
         self._view = data_set.view
-        self._head = bytes(self._view[:_HEAD])
+        self._copied = copied
+        self._head = bytes(self._view[:copied])
 
     def value(self, element: Element) -> bytes:
         start = element[1]
         end = start + element[2]
-        return self._head[start:end] if end <= _HEAD else bytes(self._view[start:end])
+        return self._head[start:end] if end <= self._copied else bytes(self._view[start:end])
 
 
 class _SharedRows:
@@ -62,6 +96,7 @@ class _SharedRows:
         self.level = level
         self._attributes = entity_attributes(registry, level)
         self._tags = tuple(attribute.tag for attribute in self._attributes)
+        self.deciding = (SPECIFIC_CHARACTER_SET, *self._tags)
         self._known: dict[tuple[Any, ...], EntityRow] = {}
 
     def read(self, header: Header, slices: _Slices) -> EntityRow:
@@ -79,7 +114,7 @@ class _SharedRows:
     def _key(self, header: Header, slices: _Slices) -> tuple[Any, ...] | None:
         """All that the row depends on; None where that is too much to remember."""
         elements, value = slices.elements, slices.value
-        found = [elements.get(tag) for tag in (SPECIFIC_CHARACTER_SET, *self._tags)]
+        found = [elements.get(tag) for tag in self.deciding]
         if sum([element[2] for element in found if element is not None]) > _LONGEST_KEY:
             return None
         parts = [element and (element[0], element[3], value(element)) for element in found]
@@ -98,13 +133,13 @@ class _InstanceRows:
             for memory in [_Memory(attribute)]
         )
         # names and sequences have rows of their own
-        self._with_rows = tuple(
+        self.with_rows = tuple(
             attribute.tag for attribute in self._attributes if attribute.items or attribute.vr == "PN"
         )
 
     def read(self, header: Header, slices: _Slices) -> EntityRow:
         elements, value = slices.elements, slices.value
-        if header.data_set.encoding.big_endian or not elements.keys().isdisjoint(self._with_rows):
+        if header.data_set.encoding.big_endian or not elements.keys().isdisjoint(self.with_rows):
             return entity_row(header, self._attributes)
         columns: dict[str, Any] = {}
         residue: dict[str, JsonElement] = {}
@@ -114,8 +149,7 @@ class _InstanceRows:
             if element is None:
                 columns[column] = None
                 continue
-            # without a VR of its own (implicit VR, UN) the element's meaning may depend on others
-            if element[0] == vr and element[2] <= _LONGEST_VALUE:
+            if _decides_alone(element, vr):
                 raw = value(element)
                 columns[column], kept = known.get(raw) or memory.learn(raw, header)
             else:
@@ -126,6 +160,65 @@ class _InstanceRows:
         if length > _LONGEST_KEY:
             return entity_row(header, self._attributes)  # which knows how much of it there is room for
         return EntityRow(columns, residue)
+
+    def like(self, layout: Layout) -> "_InstancesAlike":
+        return _InstancesAlike(self, self._columns, layout)
+
+
+class _InstancesAlike:
+    """Rows of instances whose elements stand alike: only values that are not those of the model are read.
+
+    A series shows soon which of its values change from slice to slice; the others are compared all at once.
+    """
+
+    def __init__(self, rows: _InstanceRows, attributes: tuple[_Attribute, ...], layout: Layout) -> None:
+        self._rows = rows
+        elements = layout.elements
+        self._is_plain = not layout.encoding.big_endian and elements.keys().isdisjoint(rows.with_rows)
+        present = [attribute for attribute in attributes if attribute[0] in elements]
+        # what the others' meaning may depend on
+        self._governing = layout.mask((SPECIFIC_CHARACTER_SET, PIXEL_REPRESENTATION))
+        self._changing = [one for one in present if elements[one[0]][0] != one[2]]
+        self._steady = {one[0]: (one, layout.mask((one[0],))) for one in present if elements[one[0]][0] == one[2]}
+        self._mask = layout.mask(self._steady)
+        read_whole = [elements[tag] for tag, _, vr, *_ in present if not _decides_alone(elements[tag], vr)]
+        if sum(element[2] for element in read_whole) > _LONGEST_KEY:
+            self._is_plain = False  # the rows know how much of it there is room for
+
+    def read(self, header: Header, slices: _Slices, likeness: Likeness, known: EntityRow) -> EntityRow:
+        if not self._is_plain or not likeness.same(self._governing):
+            return self._rows.read(header, slices)
+        if not likeness.same(self._mask):
+            self._find_changing(likeness)
+        columns, residue = known.columns.copy(), known.residue.copy()
+        elements, value = slices.elements, slices.value
+        for tag, column, vr, tag_hex, memory, remembered in self._changing:
+            element = elements[tag]
+            if _decides_alone(element, vr):
+                raw = value(element)
+                columns[column], kept = remembered.get(raw) or memory.learn(raw, header)
+            else:
+                columns[column], kept = memory.read(header)
+            if kept is not None:
+                residue[tag_hex] = kept
+            else:
+                residue.pop(tag_hex, None)
+        return EntityRow(columns, residue)
+
+    def _find_changing(self, likeness: Likeness) -> None:
+        for tag, (attribute, mask) in list(self._steady.items()):
+            if not likeness.same(mask):
+                del self._steady[tag]
+                self._changing.append(attribute)
+                self._mask &= ~mask
+
+
+def _decides_alone(element: Element, vr: str) -> bool:
+    """Whether a value's bytes tell what it means, and are few enough to be remembered.
+
+    Without a VR of its own (implicit VR, UN) the element's meaning may depend on others.
+    """
+    return element[0] == vr and element[2] <= _LONGEST_VALUE
 
 
 class _Memory:

@@ -8,6 +8,7 @@ from .character_set import CharacterSet, character_set_of
 from .encoding import (
     ITEM,
     PIXEL_DATA,
+    PIXEL_REPRESENTATION,
     SEQUENCE_DELIMITATION,
     SEQUENCE_STARTS,
     SPECIFIC_CHARACTER_SET,
@@ -24,7 +25,6 @@ from .nesting import Nesting
 from .scan import Elements, scan_item
 from .values import BINARY_WORD, DECODERS
 
-_PIXEL_REPRESENTATION = 0x00280103
 _LUT_DESCRIPTOR = 0x00283002
 _LUT_DATA = 0x00283006
 _KNOWN_VRS = frozenset((*DECODERS, *BINARY_WORD, "SQ"))
@@ -139,7 +139,7 @@ class DataSet:
     def _pixel_representation(self) -> int:
         data_set: DataSet | None = self
         while data_set is not None:
-            number = data_set.number(_PIXEL_REPRESENTATION)
+            number = data_set.number(PIXEL_REPRESENTATION)
             if number is not None:
                 return number
             data_set = data_set.parent

@@ -21,6 +21,7 @@ from .encoding import (
     observed_encoding,
     tag_and_length,
 )
+from .likeness import Likeness, Models
 from .nesting import MAXIMUM_DEPTH, Nesting
 from .scan import Fragments, ObjectScan
 
@@ -44,13 +45,21 @@ class Header:
     """The elements of an object's data set. Make one with `parse_header`.
 
     `buffer` is what all offsets count from: the buffer that was parsed, or what came out of it when it was deflated
-    (`is_deflated`). It is only referred to: it has to stay open as long as the header is used.
+    (`is_deflated`). It is only referred to: it has to stay open as long as the header is used. `likeness` tells what is
+    the same as in an object before it, where that is known.
     """
 
     def __init__(
-        self, data_set: DataSet, transfer_syntax_uid: str, fragments: Fragments | None, *, is_deflated: bool
+        self,
+        data_set: DataSet,
+        transfer_syntax_uid: str,
+        fragments: Fragments | None,
+        *,
+        is_deflated: bool,
+        likeness: Likeness | None = None,
     ) -> None:
         self.data_set = data_set
+        self.likeness = likeness
         self.transfer_syntax_uid = transfer_syntax_uid
         self.fragments = fragments
         self.is_deflated = is_deflated
@@ -116,24 +125,47 @@ def parse_header(
     *,
     through_pixel_data: bool = True,
     maximum_depth: int = MAXIMUM_DEPTH,
+    models: Models | None = None,
 ) -> Header:
     """The header of the data set that starts at `offset` of the buffer and goes to its end.
 
     Pixels are not read. With `through_pixel_data` false not even the item headers of encapsulated pixel data are: right
-    for objects that were checked before; `pixel_data.length` then counts to the end of the buffer.
+    for objects that were checked before; `pixel_data.length` then counts to the end of the buffer. `models` are what
+    was read before with the same ones: what is like one of them is read sooner.
     Raises UnusableObject (TRUNCATED, MALFORMED, NESTED_TOO_DEEP, TOO_LARGE).
     """
     view: View = buffer if isinstance(buffer, bytes) else memoryview(buffer)
     is_deflated = transfer_syntax_uid in DEFLATED_TRANSFER_SYNTAXES
     if is_deflated:
         view, offset = _inflate(view, offset), 0
+    if is_deflated or offset or maximum_depth != MAXIMUM_DEPTH:
+        models = None
+    if models is not None:
+        likeness = models.find(view, transfer_syntax_uid)
+        if likeness is not None:
+            return _like(view, transfer_syntax_uid, likeness, through_pixel_data, maximum_depth)
     encoding = encoding_of(transfer_syntax_uid)
     start = _behind_command_elements(view, offset)
     encoding = observed_encoding(view, start, len(view), encoding)
     nesting = Nesting(view, encoding, maximum_depth)
     scan = ObjectScan(view, start, encoding, nesting, through_pixel_data=through_pixel_data)
     data_set = DataSet(view, scan.elements, encoding, nesting)
-    return Header(data_set, transfer_syntax_uid, scan.fragments, is_deflated=is_deflated)
+    likeness = None
+    if models is not None and start == 0:
+        likeness = models.learn(view, transfer_syntax_uid, encoding, scan)
+    return Header(data_set, transfer_syntax_uid, scan.fragments, is_deflated=is_deflated, likeness=likeness)
+
+
+def _like(
+    view: View, transfer_syntax_uid: str, likeness: Likeness, through_pixel_data: bool, maximum_depth: int
+) -> Header:
+    """The header of an object whose elements stand, up to its pixel data, where those of another stand."""
+    layout = likeness.model.layout
+    encoding, elements = layout.encoding, dict(layout.elements)
+    nesting = Nesting(view, encoding, maximum_depth)
+    scan = ObjectScan(view, layout.length, encoding, nesting, through_pixel_data=through_pixel_data, before=elements)
+    data_set = DataSet(view, scan.elements, encoding, nesting)
+    return Header(data_set, transfer_syntax_uid, scan.fragments, is_deflated=False, likeness=likeness)
 
 
 def _behind_command_elements(view: View, offset: int) -> int:

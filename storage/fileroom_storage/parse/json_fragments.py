@@ -11,7 +11,7 @@ import orjson
 
 from .data_set import DataSet
 from .dicom_json import DEFAULT_THRESHOLD, BulkDataUri, data_set_json, presentable_tags
-from .encoding import SPECIFIC_CHARACTER_SET, Element
+from .encoding import PIXEL_REPRESENTATION, SPECIFIC_CHARACTER_SET, Element
 from .header import Header
 from .values import DECODERS
 
@@ -19,7 +19,6 @@ _FRAGMENTS = 20_000
 _LONGEST_VALUE = 256  # bytes
 _LONGEST_SEQUENCE = DEFAULT_THRESHOLD  # bytes: longer ones may hold bulk data, and seldom come again
 _HEAD = 1 << 16  # bytes
-_PIXEL_REPRESENTATION = 0x00280103
 _BINARY_NUMBERS = frozenset({"AT", "FD", "FL", "SL", "SS", "SV", "UL", "US", "UV"})
 _UTF_8 = "ISO_IR 192"
 
@@ -88,7 +87,7 @@ class JsonFragments:
         return (
             data_set.encoding,
             charset and data_set.value(charset),
-            data_set.number(_PIXEL_REPRESENTATION),
+            data_set.number(PIXEL_REPRESENTATION),
         )
 
 

@@ -26,7 +26,7 @@ MAXIMUM_DEPTH = 80
 # PS3.5 7.5: the least that one more level costs, the header of an implicit element and that of an item
 _BYTES_A_LEVEL = 16
 _MAXIMUM_REMEMBERED = 1_000_000  # what comes behind is walked again when it is read
-_MAY_HOLD_ITEMS = frozenset(("SQ", "UN", ""))
+MAY_HOLD_ITEMS = frozenset(("SQ", "UN", ""))
 
 _EXPLICIT = {False: struct.Struct("<HH2sH").unpack_from, True: struct.Struct(">HH2sH").unpack_from}
 
@@ -81,7 +81,7 @@ class Nesting:
                 f"sequences are nested more than {self._maximum_depth} levels deep; no information object needs that",
             )
         inner = self.sequence_encoding(start, end, encoding, vr, flags)
-        return _Open(False, start, end, False, inner, depth, is_opaque=vr not in _MAY_HOLD_ITEMS)
+        return _Open(False, start, end, False, inner, depth, is_opaque=vr not in MAY_HOLD_ITEMS)
 
     def _shallow_from(self, depth: int) -> int:
         """A shorter value at this depth cannot nest too deep."""
@@ -171,7 +171,7 @@ class Nesting:
         after = value + length
         if after > end:
             raise truncated(tag, position, f"; it announces {length} bytes and has {end - value}")
-        if length >= self._shallow_from(item.depth) and vr in _MAY_HOLD_ITEMS:
+        if length >= self._shallow_from(item.depth) and vr in MAY_HOLD_ITEMS:
             inner = self.sequence_encoding(value, after, encoding, vr, flags)
             if self._starts_with_item(value, after, inner):
                 return self._sequence(value, after, encoding, vr, flags, item.depth + 1)._replace(is_defined=True)

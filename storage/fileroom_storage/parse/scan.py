@@ -42,14 +42,23 @@ class ObjectScan:
     """The top level of an object, from `offset` to the end of the view.
 
     Raises UnusableObject (TRUNCATED, MALFORMED, NESTED_TOO_DEEP). With `through_pixel_data` false the scan ends at
-    encapsulated pixel data, so that its pages are never touched; `fragments` is None then.
+    encapsulated pixel data, so that its pages are never touched; `fragments` is None then. `before` are the elements
+    before `offset` where they are known already; they become the scan's own.
     """
 
     def __init__(
-        self, view: View, offset: int, encoding: Encoding, nesting: Nesting, *, through_pixel_data: bool
+        self,
+        view: View,
+        offset: int,
+        encoding: Encoding,
+        nesting: Nesting,
+        *,
+        through_pixel_data: bool,
+        before: Elements | None = None,
     ) -> None:
-        self.elements: Elements = {}
+        self.elements: Elements = {} if before is None else before
         self.fragments: Fragments | None = None
+        self.pixel_data_offset: int | None = None  # of the element, where it was scanned
         self._view = view
         self._end = len(view)
         self._encoding = encoding
@@ -99,6 +108,8 @@ class ObjectScan:
             return self._behind_zeros(offset)
         if tag >> 16 == 0xFFFE:
             return self._behind_stray(tag, value, length)
+        if tag in PIXEL_DATA_TAGS and self.pixel_data_offset is None:
+            self.pixel_data_offset = offset
         if length == UNDEFINED_LENGTH:
             return self._take_undefined(tag, vr, value, flags)
         after = value + length

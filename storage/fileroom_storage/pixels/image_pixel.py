@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import CannotDecode
-from ..parse.encoding import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA
+from ..parse.encoding import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, PIXEL_REPRESENTATION
 from ..parse.header import Header
 
 PixelKeyword = Literal["PixelData", "FloatPixelData", "DoubleFloatPixelData"]
@@ -19,7 +19,6 @@ _ROWS = 0x00280010
 _COLUMNS = 0x00280011
 _BITS_ALLOCATED = 0x00280100
 _BITS_STORED = 0x00280101
-_PIXEL_REPRESENTATION = 0x00280103
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def image_pixel(header: Header) -> ImagePixel:
         planar_configuration=header.data_set.number(_PLANAR_CONFIGURATION) or 0,
         bits_allocated=bits_allocated,
         bits_stored=bits or header.data_set.number(_BITS_STORED) or bits_allocated,
-        pixel_representation=header.data_set.number(_PIXEL_REPRESENTATION) or 0,
+        pixel_representation=header.data_set.number(PIXEL_REPRESENTATION) or 0,
         pixel_keyword=keyword,
     )
     _check(described)

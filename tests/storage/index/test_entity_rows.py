@@ -1,5 +1,6 @@
 """Rows that are remembered are the rows that are read: `entity_row` says what is right, EntityRows is fast."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from fileroom_storage.index import entity_rows
 from fileroom_storage.index.arrival import EntityRow, entity_attributes, entity_row
 from fileroom_storage.index.entity_rows import EntityRows
 from fileroom_storage.parse.header import Header, parse_header
+from fileroom_storage.parse.likeness import Models
 from tests.conformance.every_file import every_file
 from tests.made import encoded, made
 
@@ -100,6 +102,51 @@ def test_whatever_came_before(objects: list[tuple[dict[Attribute, str], str | No
             continue  # pydicom does not write it
         header = parse_header(data_set, IMPLICIT if implicit else EXPLICIT)
         assert in_order(rows_of(header)) == in_order(read(header))
+
+
+def test_every_file_and_what_is_nearly_the_same() -> None:
+    """One set of models sees them all: what is the same as in an object before it need not be read, and is right."""
+    rows_of, models, chance, alike = EntityRows(REGISTRY), Models(), random.Random(4), 0
+    for file in every_file():
+        for turn in range(7):
+            data_set = bytearray(file.data_set)
+            for _ in range(turn // 2 if data_set else 0):
+                data_set[chance.randrange(min(len(data_set), 8_000))] = chance.choice(b"\x00\x0158AZ\\\xff")
+            try:
+                header = parse_header(bytes(data_set), file.transfer_syntax_uid, models=models)
+                expected = read(header)
+            except UnusableObject:
+                continue
+            alike += header.likeness is not None
+            assert in_order(rows_of(header)) == in_order(expected), file.name
+    assert alike > 300
+
+
+def test_what_changes_from_slice_to_slice() -> None:
+    """Patients, studies and series come and go, and values of the slices with them, in one layout."""
+    rows_of, models, chance = EntityRows(REGISTRY), Models(), random.Random(1)
+    for number in range(200):
+        data_set = made(
+            SpecificCharacterSet="ISO_IR 100",
+            PatientName=chance.choice(["Müller", "Miller"]),
+            PatientID=f"P{number // 40}",
+            StudyDescription=chance.choice(["Kopf", "Hals"]),
+            InstanceNumber=number + 1_000,
+            ImageComments=chance.choice(["Köpf", "Kopf"]),
+            ImagePositionPatient=[1, 2, chance.randrange(10)],
+            PixelRepresentation=(signed := chance.randrange(2)),
+            SmallestImagePixelValue=-25_536 if signed else 40_000,  # the same bytes
+            BitsAllocated=16,
+            PixelData=bytes(2_000),
+        )
+        implicit = bool(number % 2)
+        character_set = chance.choice([b"ISO_IR 100", b"ISO_IR 144"])  # the same bytes are other letters in these
+        slice_ = encoded(data_set, implicit=implicit).replace(b"ISO_IR 100", character_set)
+        header = parse_header(slice_, IMPLICIT if implicit else EXPLICIT, models=models)
+        rows = rows_of(header)
+        assert in_order(rows) == in_order(read(header))
+        assert rows_of(header)[Level.PATIENT] is rows[Level.PATIENT]
+    assert len(models._models) > 1
 
 
 def test_the_slices_of_a_series_share_their_rows() -> None:
