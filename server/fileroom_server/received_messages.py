@@ -7,10 +7,11 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from io import BytesIO
 from typing import IO, Any, Protocol, cast
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.dimse import DIMSEServiceProvider
@@ -259,10 +260,11 @@ def _p_data(context_id: int, control_header: int, fragment: memoryview) -> P_DAT
 def _store_request(elements: dict[int, bytes]) -> C_STORE:
     """PS3.7 9.3.1.1; what is missing or cannot be a value stays None, and is answered."""
     request = C_STORE()
-    request.MessageID = command_set.number(elements, command_set.MESSAGE_ID)
-    request.Priority = command_set.number(elements, 0x0700) or 0
-    request.AffectedSOPClassUID = _uid(elements, 0x0002)
-    request.AffectedSOPInstanceUID = _uid(elements, 0x1000)
+    # past pynetdicom's setters, which check UIDs thrice
+    request._message_id = command_set.number(elements, command_set.MESSAGE_ID)
+    request._priority = command_set.number(elements, 0x0700) or 0
+    request._affected_sop_class_uid = _uid(elements, 0x0002)
+    request._affected_sop_instance_uid = _uid(elements, 0x1000)
     return request
 
 
@@ -276,12 +278,8 @@ def _store_response(elements: dict[int, bytes]) -> C_STORE:
 
 def _uid(elements: dict[int, bytes], tag: int) -> UID | None:
     text = command_set.text(elements, tag)
-    return _uid_of(text) if text is not None and len(text) <= _UID_LENGTH else None
-
-
-@lru_cache(maxsize=256)
-def _uid_of(text: str) -> UID:
-    return UID(text)
+    # a UID that is none is kept as it came
+    return UID(text, IGNORE) if text is not None and len(text) <= _UID_LENGTH else None
 
 
 def _check_size(message: DIMSEMessage) -> None:

@@ -1,6 +1,7 @@
 """Connections to the index, and what differs between the databases it may live in."""
 
 import re
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -132,14 +133,15 @@ def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: Connection
 
 def _begin_immediate(connection: Connection) -> None:
     """SQLite itself waits for other writers in steps that grow to 0.1 s, and so keeps a batch of 1 ms waiting."""
+    driver_connection: Any = connection.connection.driver_connection
     deadline = time.monotonic() + _SQLITE_BUSY_SECONDS
     pause = _FIRST_PAUSE
     while True:
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except OperationalError as error:
-            if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() > deadline:
-                raise
+            driver_connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise OperationalError("BEGIN IMMEDIATE", None, error) from error
         else:
             return
         time.sleep(pause)

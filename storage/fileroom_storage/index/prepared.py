@@ -6,6 +6,7 @@ still written with SQLAlchemy, and its types decide how values go in and come ou
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -13,10 +14,13 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Date,
+    DateTime,
     Delete,
     Insert,
     Select,
     Table,
+    Time,
     Update,
     bindparam,
 )
@@ -33,6 +37,7 @@ Convert = Callable[[Any], Any]
 # of keys in one IN: statements are prepared for these numbers, and lists filled up to the next of them
 _KEYS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 MOST_KEYS = _KEYS[-1]
+_REMEMBERED_TIMES = 64
 
 
 class Prepared:
@@ -203,7 +208,11 @@ def rows_by_keys(
 
 
 def _bind_processor(bind: BindParameter[Any], dialect: Dialect) -> Convert | None:
-    return bind.type.dialect_impl(dialect).bind_processor(dialect)
+    convert: Convert | None = bind.type.dialect_impl(dialect).bind_processor(dialect)
+    if convert is not None and isinstance(bind.type, Date | DateTime | Time):
+        # the same times come again and again: of a transaction, of a series
+        return lru_cache(_REMEMBERED_TIMES)(convert)
+    return convert
 
 
 def _result_processor(kind: Any, dialect: Dialect) -> Convert | None:

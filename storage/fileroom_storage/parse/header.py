@@ -27,6 +27,9 @@ from .scan import Fragments, ObjectScan
 
 MAXIMUM_INFLATED = 256 << 20
 _INFLATED_CHUNK = 1 << 20
+_PADDING = " \0"
+# most of what is asked for; ASCII without escape sequences and with one value needs no more than to be stripped
+_SHORT_TEXTS = frozenset({"AE", "CS", "LO", "SH", "UI"})
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -81,16 +84,23 @@ class Header:
     def text(self, tag: int | str) -> str | None:
         """The first value of an element, by tag or keyword, as text without padding; None where there is none."""
         number = tag if isinstance(tag, int) else tag_for_keyword(tag)
-        element = element_json(self.data_set, number) if number is not None else None
+        found = self.data_set.elements.get(number) if number is not None else None
+        if number is None or found is None:
+            return None
+        if found[0] in _SHORT_TEXTS:
+            value = self.data_set.value(found)
+            if value.isascii() and b"\x1b" not in value and b"\\" not in value:
+                return value.decode("ascii").strip(_PADDING).strip() or None
+        element = element_json(self.data_set, number)
         values = element.get("Value") if element else None
         if not values or values[0] is None:
             return None
-        value = values[0]
-        if isinstance(value, dict):
-            return "=".join(value.get(group, "") for group in _NAME_GROUPS).rstrip("=")
-        if isinstance(value, str):
-            return value.strip() or None
-        return str(value)
+        first = values[0]
+        if isinstance(first, dict):
+            return "=".join(first.get(group, "") for group in _NAME_GROUPS).rstrip("=")
+        if isinstance(first, str):
+            return first.strip() or None
+        return str(first)
 
     def element(self, tag: int) -> dict[str, Any] | None:
         """The element as DICOM JSON has it, bulk data inline; None where it is absent, or is the pixel data."""

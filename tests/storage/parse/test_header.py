@@ -75,6 +75,19 @@ def test_text() -> None:
     assert 0x0020000D not in header
 
 
+@settings(deadline=None, max_examples=300)
+@given(
+    st.sampled_from(["AE", "CS", "LO", "SH", "UI", "DS", "LT"]),
+    st.lists(st.sampled_from([b" ", b"\0", b"A", b"1.2", b"\\", b"\x1b", b"\x1f", b"\t", b"\xfc"]), max_size=6).map(
+        b"".join
+    ),
+)
+def test_text_is_the_first_value_of_the_element(vr: str, value: bytes) -> None:
+    header = parse_header(explicit(0x00100020, vr, value), LITTLE_ENDIAN)
+    first = (header.element(0x00100020) or {}).get("Value", [None])[0]
+    assert header.text(0x00100020) == (str(first).strip() or None if first is not None else None)
+
+
 def test_element() -> None:
     header = parse_header(MODALITY + open_sequence(SEQUENCE_TAG, item(PATIENT_ID)), LITTLE_ENDIAN)
     assert header.element(0x00080060) == {"vr": "CS", "Value": ["CT"]}
