@@ -27,7 +27,7 @@ def import_files(storage: Storage, files: Sequence[SourceFile], association: str
     for number, file in enumerate(files):
         try:
             with _opened(file) as source:
-                received[number] = _received(storage, source)
+                received[number] = _received(storage, source, file.size)
         except Exception as error:  # noqa: BLE001  # one file must not end an import, whatever it holds
             outcomes[number] = _failed(file, error)
     stored = storage.store_many(list(received.values()), Provenance("import", association=association))
@@ -76,10 +76,10 @@ def _opened(file: SourceFile) -> Iterator[IO[bytes]]:
             yield source
 
 
-def _received(storage: Storage, source: IO[bytes]) -> IncomingObject:
+def _received(storage: Storage, source: IO[bytes], size: int) -> IncomingObject:
     head = _read_head(source)
     _refuse_early(head)
-    incoming = storage.receive()
+    incoming = storage.receive(size)
     try:
         incoming.write(head)
         del head

@@ -72,8 +72,8 @@ class Receiver:
         # threads are made when there is something to do for them
         self._syncing = ThreadPoolExecutor(_SYNCING_THREADS, thread_name_prefix="fileroom-sync")
 
-    def begin(self) -> "IncomingObject":
-        return IncomingObject(self, self._objects.create())
+    def begin(self, unread_size: int | None = None) -> "IncomingObject":
+        return IncomingObject(self, self._objects.create(unread_size=unread_size))
 
     def spool(self) -> Spool:
         return Spool(self._objects.create())

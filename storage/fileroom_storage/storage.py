@@ -175,9 +175,9 @@ class Storage:
             provenance=provenance,
         )
 
-    def receive(self) -> IncomingObject:
-        """Begins to receive a Part 10 stream."""
-        return self._receiver.begin()
+    def receive(self, unread_size: int | None = None) -> IncomingObject:
+        """Begins to receive a Part 10 stream; one of `unread_size` bytes where nobody waits to read it."""
+        return self._receiver.begin(unread_size)
 
     def store_many(self, objects: Sequence[IncomingObject], provenance: Provenance) -> list[StoreOutcome | Exception]:
         """Stores what `receive` has received, in as few transactions as can be; errors stand in for outcomes."""

@@ -12,7 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from fileroom_storage.index.prepared import Prepared
-from fileroom_storage.objects import FilesystemObjectStore, filesystem
+from fileroom_storage.objects import FilesystemObjectStore, file_writing, filesystem
 from fileroom_storage.storage import Storage
 from tests.dicomweb.conftest import Store
 from tests.dicomweb.objects import data_set, part10, parts
@@ -73,7 +73,7 @@ class Work:
 @contextmanager
 def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
     work = Work()
-    read_at, descriptor, executed = filesystem._read_at, FilesystemObjectStore._descriptor, Prepared._executed
+    read_at, descriptor, executed = file_writing.read_at, FilesystemObjectStore._descriptor, Prepared._executed
 
     def counting_read_at(file: int, offset: int, length: int) -> bytes:
         work.reads.append(length)
@@ -91,7 +91,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[Work]:
         work.statements += 1
 
     with monkeypatch.context() as patch:
-        patch.setattr(filesystem, "_read_at", counting_read_at)
+        patch.setattr(filesystem, "read_at", counting_read_at)
         patch.setattr(FilesystemObjectStore, "_descriptor", counting_descriptor)
         patch.setattr(Prepared, "_executed", counting_executed)
         event.listen(Engine, "before_cursor_execute", count_statement)

@@ -22,7 +22,7 @@ class ObjectWriter(Protocol):
         """Append all of `data`, bytes after bytes."""
         ...
 
-    def buffer(self) -> mmap | bytes:
+    def buffer(self) -> memoryview | mmap | bytes:
         """What was written so far, without a copy; writing goes on after it, but does not show in this buffer."""
         ...
 
@@ -89,8 +89,8 @@ class ObjectStore(Protocol):
     a medium that fails raises StorageUnavailable.
     """
 
-    def create(self) -> ObjectWriter:
-        """Begin a new object."""
+    def create(self, *, unread_size: int | None = None) -> ObjectWriter:
+        """Begin a new object; one of `unread_size` bytes, as far as is known, where nobody waits to read it."""
         ...
 
     def open(self, key: str) -> BinaryIO:

@@ -1,7 +1,10 @@
 """FilesystemObjectStore: the conformance suite, and what only a filesystem can do to it."""
 
+import errno
+import fcntl
 import logging
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -14,6 +17,7 @@ import pytest
 
 from fileroom_storage.errors import ObjectMissing, StorageUnavailable
 from fileroom_storage.objects import FilesystemObjectStore, ObjectStore
+from fileroom_storage.objects.file_writing import FilesystemObjectWriter
 from tests.storage.objects.object_store_tests import BYTES, ObjectStoreTests, put
 
 
@@ -30,6 +34,72 @@ class TestRelaxedFilesystemObjectStore(ObjectStoreTests):
     @pytest.fixture
     def store(self, tmp_path: Path) -> FilesystemObjectStore:
         return FilesystemObjectStore(tmp_path / "store", durability="relaxed")
+
+
+class _Unread(FilesystemObjectStore):
+    """Whose objects nobody waits to read."""
+
+    def create(self, *, unread_size: int | None = None) -> FilesystemObjectWriter:
+        return super().create(unread_size=unread_size or 1 << 20)
+
+
+class TestUnreadObjects(ObjectStoreTests):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> FilesystemObjectStore:
+        return _Unread(tmp_path / "store")
+
+
+class TestUnreadObjectsOfAFilesystemWithoutDirectWriting(ObjectStoreTests):
+    @pytest.fixture
+    def store(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FilesystemObjectStore:
+        pwrite = os.pwrite
+
+        def buffered_only(descriptor: int, data: memoryview, offset: int) -> int:
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return pwrite(descriptor, data, offset)
+
+        monkeypatch.setattr(os, "pwrite", buffered_only)
+        return _Unread(tmp_path / "store")
+
+
+@pytest.mark.parametrize("chunk", [1_000, 1 << 19, 3 << 20])
+def test_an_unread_object_may_be_larger_than_was_said(store: FilesystemObjectStore, chunk: int) -> None:
+    data = random.Random(1).randbytes(3 << 20)
+    with store.create(unread_size=1 << 17) as writer:
+        for start in range(0, len(data), chunk):
+            writer.write(data[start : start + chunk])
+        assert bytes(writer.buffer()) == data
+        key = writer.commit()
+    assert store.read_at(key, 0, 4 << 20) == data
+
+
+def test_a_buffer_is_not_used_again_while_somebody_looks_into_it(store: FilesystemObjectStore) -> None:
+    held = []
+    for number in range(3):
+        with store.create(unread_size=1 << 17) as writer:
+            writer.write(bytes([number]) * 100_000)
+            held.append(writer.buffer())
+            writer.commit()
+    assert [bytes(buffer) == bytes([number]) * 100_000 for number, buffer in enumerate(held)] == [True] * 3
+    assert not store.free_buffers
+    with store.create(unread_size=1 << 17) as writer:
+        writer.write(b"x")
+    assert len(store.free_buffers) == 1
+
+
+def test_a_full_disk_is_told_when_an_unread_object_is_written(
+    store: FilesystemObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with store.create(unread_size=1 << 17) as writer:
+        writer.write(BYTES)
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(StorageUnavailable):
+            writer.sync()
+    assert not temporary_files(store)
 
 
 def in_another_process(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
