@@ -3,7 +3,6 @@
 import http.client
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.peers import DESTINATION_AE_TITLE, Peer
+from benchmarks.peers import DESTINATION_AE_TITLE, Peer, retire
 from benchmarks.work import Study, quarters
 
 _WRK_SECONDS = 5
@@ -168,7 +167,8 @@ def _import_seconds(data: Path, folders: Sequence[Path]) -> float:
     start = time.perf_counter()
     done = subprocess.run([*command, *map(str, folders)], capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
-    shutil.rmtree(data, ignore_errors=True)
+    if data.exists():
+        retire(data)
     if done.returncode:
         raise Failed(done.stderr[-300:])
     return seconds
