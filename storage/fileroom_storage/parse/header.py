@@ -175,7 +175,9 @@ def _like(
     nesting = Nesting(view, encoding, maximum_depth)
     scan = ObjectScan(view, layout.length, encoding, nesting, through_pixel_data=through_pixel_data, before=elements)
     data_set = DataSet(view, scan.elements, encoding, nesting)
-    return Header(data_set, transfer_syntax_uid, scan.fragments, is_deflated=False, likeness=likeness)
+    # an element that comes again behind the pixel data takes the place of the first
+    alike = likeness if layout.elements.items() <= scan.elements.items() else None
+    return Header(data_set, transfer_syntax_uid, scan.fragments, is_deflated=False, likeness=alike)
 
 
 def _behind_command_elements(view: View, offset: int) -> int:

@@ -17,6 +17,7 @@ from fileroom_storage.parse.header import Header, parse_header
 from fileroom_storage.parse.likeness import Models
 from tests.conformance.every_file import every_file
 from tests.made import encoded, made
+from tests.storage.parse.encoded import explicit
 
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 REGISTRY = standard_registry()
@@ -120,6 +121,18 @@ def test_every_file_and_what_is_nearly_the_same() -> None:
             alike += header.likeness is not None
             assert in_order(rows_of(header)) == in_order(expected), file.name
     assert alike > 300
+
+
+@pytest.mark.parametrize("again", [2, 4])
+def test_an_element_that_comes_again_behind_the_pixel_data(again: int) -> None:
+    rows_of, models = EntityRows(REGISTRY), Models()
+    for number in range(1, 6):
+        data_set = encoded(made(InstanceNumber=number, BitsAllocated=16, PixelData=bytes(2_000)))
+        if number >= again:
+            data_set += explicit(0x00100020, "LO", b"P2") + explicit(0x00200013, "IS", b"77")
+        header = parse_header(data_set, EXPLICIT, models=models)
+        assert header.data_set.elements == parse_header(data_set, EXPLICIT).data_set.elements
+        assert in_order(rows_of(header)) == in_order(read(header))
 
 
 def test_what_changes_from_slice_to_slice() -> None:
