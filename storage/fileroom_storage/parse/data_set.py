@@ -7,6 +7,7 @@ from ..errors import UnusableObject
 from .character_set import CharacterSet, character_set_of
 from .encoding import (
     ITEM,
+    LUT_DESCRIPTOR,
     PIXEL_DATA,
     PIXEL_REPRESENTATION,
     SEQUENCE_DELIMITATION,
@@ -25,7 +26,6 @@ from .nesting import Nesting
 from .scan import Elements, scan_item
 from .values import BINARY_WORD, DECODERS
 
-_LUT_DESCRIPTOR = 0x00283002
 _LUT_DATA = 0x00283006
 _KNOWN_VRS = frozenset((*DECODERS, *BINARY_WORD, "SQ"))
 
@@ -131,7 +131,7 @@ class DataSet:
             return "SS" if self._pixel_representation() else "US"
         if tag == _LUT_DATA:
             # PS3.3 C.11.1.1.1
-            return "US" if self.number(_LUT_DESCRIPTOR) == 1 else "OW"
+            return "US" if self.number(LUT_DESCRIPTOR) == 1 else "OW"
         if tag == PIXEL_DATA:
             return "OW"
         return "OW" if choice.endswith("OW") else "UN"
