@@ -20,7 +20,7 @@ from tests.streaming_scu import EXPLICIT, IMPLICIT, STUDY_ROOT_GET, VERIFICATION
 
 MEGABYTE = 1_000_000
 _FIELDS = ("VmHWM", "VmRSS", "RssAnon", "RssFile", "RssShmem")
-_FRAGMENT = 21_400
+_ENCAPSULATED = 2_140_000_000  # bytes, in so many fragments as are asked for
 _ANY_FRAMES = "multipart/related; type=application/octet-stream; transfer-syntax=*"
 _ANY_OBJECT = "multipart/related; type=application/dicom; transfer-syntax=*"
 _INSTANCES_PER_STUDY = 10
@@ -32,12 +32,13 @@ Memory = dict[int, dict[str, int]]  # process → field of /proc/PID/status → 
 
 def main() -> None:
     arguments = _arguments()
+    fragment = _ENCAPSULATED // arguments.fragments // 2 * 2  # PS3.5 A.4: of even length
     stages: dict[str, Callable[[Served], None]] = {
         "native": lambda served: large_object(
             served, "native", EXPLICIT, lambda *uids: multi_frame(arguments.frames, *uids)
         ),
         "fragments": lambda served: large_object(
-            served, "fragments", JPEG_LS, lambda *uids: fragmented(arguments.fragments, _FRAGMENT, *uids)
+            served, "fragments", JPEG_LS, lambda *uids: fragmented(arguments.fragments, fragment, *uids)
         ),
         "idle": lambda served: idle_associations(served, arguments.associations),
         "stores": lambda served: many_stores(served, arguments.stores),
@@ -262,7 +263,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-memory", description=__doc__)
     parser.add_argument("--stages", nargs="*", choices=["native", "fragments", "idle", "stores", "requests"])
     parser.add_argument("--frames", type=int, default=4096, help="of 512 KiB, of the native object")
-    parser.add_argument("--fragments", type=int, default=100_000, help="of 21,400 bytes, of the encapsulated object")
+    parser.add_argument("--fragments", type=int, default=100_000, help="of the encapsulated object")
     parser.add_argument("--associations", type=int, default=50, help="that are held open")
     parser.add_argument("--stores", type=int, default=50_000, help="of small objects; a line after each fifth")
     parser.add_argument("--requests", type=int, default=20_000, help="by HTTP; a line after each fifth")

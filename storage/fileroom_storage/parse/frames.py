@@ -1,16 +1,21 @@
 """Where the frames of an object's pixel data are, and reading one; nothing is ever decoded."""
 
 import struct
+import sys
+from array import array
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
+from typing import Literal
 
 from ..errors import FrameOutOfRange, UnusableObject, UnusableReason
 from .data_set import DataSet
 from .encoding import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, NUMBER_OF_FRAMES, Buffer, View
+from .fragments import Fragments
 from .header import Header, PixelData
 from .mapped_pages import PagesBehind
-from .scan import Fragments, scan_fragments
+from .scan import scan_fragments
 
 _SAMPLES_PER_PIXEL = 0x00280002
 _PHOTOMETRIC_INTERPRETATION = 0x00280004
@@ -69,9 +74,8 @@ def frame_layout(buffer: Buffer, header: Header) -> FrameLayout | None:
         fragments, value_end, _ = scan_fragments(view, pixel_data.offset, behind_delimiter, big_endian, pixel_data.tag)
     if len(fragments) < 2:
         return None
-    entries = _frame_ranges(view, header, fragments)
-    table = b"".join(_ENTRY.pack(start, end) for start, end in entries)
-    return FrameLayout(len(entries), pixel_data.offset, value_end - pixel_data.offset, None, table)
+    table = _frame_table(view, header, fragments)
+    return FrameLayout(len(table) // _ENTRY.size, pixel_data.offset, value_end - pixel_data.offset, None, table)
 
 
 def read_frame(read_at: ReadAt, layout: FrameLayout, number: int) -> bytes:
@@ -166,17 +170,21 @@ def _item_length(items: bytes, position: int) -> int:
     raise UnusableObject(UnusableReason.MALFORMED, "the fragments of the frame are not where they were indexed")
 
 
-def _frame_ranges(view: View, header: Header, fragments: Fragments) -> list[tuple[int, int]]:
+def _frame_table(view: View, header: Header, fragments: Fragments) -> bytes:
     """For each frame, where its first fragment's item starts and its last fragment ends."""
     data_set = header.data_set
     number_of_frames = max(data_set.number(NUMBER_OF_FRAMES) or 1, 1)
-    (table_offset, table_length), *frames = fragments
+    table_offset, table_length = fragments[0]
+    frames = fragments[1:]
     if header.transfer_syntax_uid.startswith(_VIDEO):
         number_of_frames = 1
     tables = (_extended_offsets(data_set), _basic_offsets(view, table_offset + _ITEM_HEADER, table_length))
-    indices = _first_fragments(view, tables, frames, number_of_frames)
-    ends = [offset + _ITEM_HEADER + length for offset, length in frames]
-    return [(frames[start][0], ends[stop - 1]) for start, stop in pairwise((*indices, len(frames)))]
+    starts = _first_fragments(view, tables, frames, number_of_frames)
+    table = bytearray(_ENTRY.size * len(starts))
+    for number, (start, stop) in enumerate(pairwise(chain(starts, (len(frames),)))):
+        last, length = frames[stop - 1]
+        _ENTRY.pack_into(table, _ENTRY.size * number, frames.offsets[start], last + _ITEM_HEADER + length)
+    return bytes(table)
 
 
 def _first_fragments(
@@ -185,12 +193,10 @@ def _first_fragments(
     """The index of each frame's first fragment, by what can be believed, the best first; empty where nothing can."""
     if number_of_frames == 1:
         return (0,)
-    places = {offset - fragments[0][0]: index for index, (offset, _) in enumerate(fragments)}
     for offsets in tables:
-        # a table counts only if each of its offsets is where a fragment is
-        if len(offsets) == number_of_frames and offsets[0] == 0 and all(offset in places for offset in offsets):
-            indices = [places[offset] for offset in offsets]
-            if all(one < other for one, other in pairwise(indices)):
+        if len(offsets) == number_of_frames and offsets[0] == 0:
+            indices = _places(fragments, offsets)
+            if len(indices) == number_of_frames:
                 return indices
     if len(fragments) <= number_of_frames:
         return range(len(fragments))
@@ -198,6 +204,19 @@ def _first_fragments(
         if len(indices) == number_of_frames:
             return indices
     return ()
+
+
+def _places(fragments: Fragments, offsets: Sequence[int]) -> Sequence[int]:
+    """Which fragments stand at these offsets; fewer where one is at none, or not behind the one before it."""
+    places, place = array("Q"), 0
+    first, count = fragments.offsets[0], len(fragments)
+    for offset in offsets:
+        place = bisect_left(fragments.offsets, first + offset, place)
+        if place == count or fragments.offsets[place] != first + offset:
+            break
+        places.append(place)
+        place += 1
+    return places
 
 
 def _extended_offsets(data_set: DataSet) -> Sequence[int]:
@@ -208,16 +227,19 @@ def _extended_offsets(data_set: DataSet) -> Sequence[int]:
 
 def _basic_offsets(view: View, offset: int, length: int) -> Sequence[int]:
     # PS3.5 A.4
-    return _unpacked(bytes(view[offset : offset + length]), "L")
+    return _unpacked(bytes(view[offset : offset + length]), "I")
 
 
-def _unpacked(table: bytes, code: str) -> Sequence[int]:
-    count = len(table) // struct.calcsize("<" + code)
-    return struct.unpack_from(f"<{count}{code}", table)
+def _unpacked(table: bytes, code: Literal["I", "Q"]) -> Sequence[int]:
+    numbers = array(code)
+    numbers.frombytes(table[: len(table) // numbers.itemsize * numbers.itemsize])
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers
 
 
-def _by_end_marker(view: View, fragments: Fragments) -> list[int]:
-    starts = [0]
+def _by_end_marker(view: View, fragments: Fragments) -> Sequence[int]:
+    starts = array("Q", (0,))
     pages = PagesBehind(view)
     for index, (offset, length) in enumerate(fragments[:-1]):
         pages.at(offset)
@@ -227,8 +249,8 @@ def _by_end_marker(view: View, fragments: Fragments) -> list[int]:
     return starts
 
 
-def _by_start_marker(view: View, fragments: Fragments) -> list[int]:
-    starts = [0]
+def _by_start_marker(view: View, fragments: Fragments) -> Sequence[int]:
+    starts = array("Q", (0,))
     pages = PagesBehind(view)
     for index, (offset, length) in enumerate(fragments[1:], 1):
         pages.at(offset)

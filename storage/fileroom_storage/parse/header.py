@@ -21,9 +21,10 @@ from .encoding import (
     observed_encoding,
     tag_and_length,
 )
+from .fragments import Fragments
 from .likeness import Likeness, Models
 from .nesting import MAXIMUM_DEPTH, Nesting
-from .scan import Fragments, ObjectScan
+from .scan import ObjectScan
 
 MAXIMUM_INFLATED = 256 << 20
 _INFLATED_CHUNK = 1 << 20

@@ -21,11 +21,11 @@ from .encoding import (
     too_large,
     truncated,
 )
+from .fragments import Fragments
 from .mapped_pages import PagesBehind
 from .nesting import Nesting
 
 Elements = dict[int, Element]
-Fragments = list[tuple[int, int]]  # offset of the item's tag, length of its value; the Basic Offset Table comes first
 
 _EXPLICIT = {False: struct.Struct("<HH2sH").unpack_from, True: struct.Struct(">HH2sH").unpack_from}
 _IMPLICIT = {False: struct.Struct("<HHL").unpack_from, True: struct.Struct(">HHL").unpack_from}
@@ -220,7 +220,8 @@ def undefined_element(
 
 def scan_fragments(view: View, offset: int, end: int, big_endian: bool, tag: int) -> tuple[Fragments, int, bool]:
     """The items of encapsulated pixel data, where the value ends, and whether a delimiter is there (PS3.5 A.4)."""
-    fragments: Fragments = []
+    fragments = Fragments()
+    add_offset, add_length = fragments.offsets.append, fragments.lengths.append
     unpack = _IMPLICIT[big_endian]
     pages = PagesBehind(view, offset)
     while offset + 8 <= end:
@@ -230,8 +231,9 @@ def scan_fragments(view: View, offset: int, end: int, big_endian: bool, tag: int
             after = offset + 8 + length
             if after > end:
                 raise truncated(tag, offset, f"; a fragment announces {length} bytes and has {end - offset - 8}")
-            fragments.append((offset, length))
-            if len(fragments) > MAXIMUM_FRAGMENTS:
+            add_offset(offset)
+            add_length(length)
+            if len(fragments.offsets) > MAXIMUM_FRAGMENTS:
                 raise too_large(f"more than {MAXIMUM_FRAGMENTS} fragments of pixel data")
             offset = after
         elif group == 0xFFFE and number == 0xE0DD:

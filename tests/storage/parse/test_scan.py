@@ -46,14 +46,16 @@ def test_the_last_of_two_elements_with_one_tag_counts() -> None:
 def test_fragments() -> None:
     data_set = fragments(b"ab", b"cdef", offset_table=b"\0\0\0\0")
     scan = scanned(data_set)
-    assert scan.fragments == [(12, 4), (24, 2), (34, 4)]
+    assert scan.fragments is not None
+    assert list(scan.fragments) == [(12, 4), (24, 2), (34, 4)]
     assert scan.elements[PIXEL_DATA] == ("OB", 12, 34, UNDEFINED)
 
 
 def test_fragments_end_where_they_end() -> None:
     value = item(b"") + item(b"ab")
-    assert scan_fragments(value + SEQUENCE_END, 0, len(value) + 8, False, PIXEL_DATA) == ([(0, 0), (8, 2)], 18, True)
-    assert scan_fragments(value, 0, len(value), False, PIXEL_DATA) == ([(0, 0), (8, 2)], 18, False)
+    for data, is_closed in ((value + SEQUENCE_END, True), (value, False)):
+        fragments, end, closed = scan_fragments(data, 0, len(data), False, PIXEL_DATA)
+        assert (list(fragments), end, closed) == ([(0, 0), (8, 2)], 18, is_closed)
 
 
 def test_a_fragment_that_lies() -> None:
