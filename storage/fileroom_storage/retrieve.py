@@ -12,6 +12,7 @@ from .objects import ObjectFile, ObjectStore
 from .parse.frames import FrameLayout, frame_layout, frame_stretches, read_frame
 from .parse.header import Header, parse_header
 from .parse.likeness import Models
+from .parse.mapped_pages import STRETCH, let_go_of_pages
 from .query.locate import FramePlace, StoredInstance
 
 
@@ -108,8 +109,14 @@ class Retriever:
         def read_at(offset: int, length: int) -> bytes:
             return bytes(header.buffer[offset : offset + length])
 
+        seen = 0
         for number in chain.from_iterable(wanted):
-            yield read_frame(read_at, layout, number)
+            frame = read_frame(read_at, layout, number)
+            seen += len(frame)
+            if seen > STRETCH:
+                let_go_of_pages(header.buffer)
+                seen = 0
+            yield frame
 
     def _data_set(self, instance: StoredInstance) -> memoryview:
         self._check_size(instance)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fileroom_storage import receive
+from fileroom_storage import receive, retrieve
+from fileroom_storage.index import new_instances
 from fileroom_storage.parse import mapped_pages
 from fileroom_storage.parse.encoding import View
 from fileroom_storage.storage import Provenance, Storage
@@ -47,6 +48,24 @@ def test_what_is_let_go_of_while_it_is_read_is_read_all_the_same(
     (row,) = tables_of(sqlite_storage)["dicom_instance"]
     data_set = sqlite_storage.read_data_set(instance)
     assert row["digest"] == hashlib.sha256(data_set).hexdigest()
+
+
+def test_frames_that_the_index_has_no_room_for_are_read_and_let_go_of(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(new_instances, "FRAME_TABLE_LENGTH", 0)
+    count = 2 * mapped_pages.STRETCH // 50_000 + 10
+    incoming = sqlite_storage.receive()
+    for chunk in large_fragments(count, 50_000, new_study()):
+        incoming.write(chunk)
+    outcome = incoming.store(Provenance("import"))
+    (instance,) = sqlite_storage.locate({"SOPInstanceUID": outcome.sop_instance_uid})
+    assert instance.frames is None
+    released: list[int] = []
+    monkeypatch.setattr(retrieve, "let_go_of_pages", lambda view: released.append(len(view)))
+    frames = list(sqlite_storage.frames(instance, [range(1, count + 1)]))
+    assert (len(frames), {len(frame) for frame in frames}) == (count, {50_000})
+    assert len(released) == 2
 
 
 def test_a_spool_gives_back_what_was_written_and_leaves_nothing(sqlite_storage: Storage) -> None:
