@@ -29,5 +29,6 @@ def handle_c_find(request: Request, storage: Storage, retrieve_ae_title: str) ->
             if request.is_cancelled():
                 yield Response(CANCELLED)
                 return
-            yield Response(status, write_answer(answer, find, request.transfer_syntax, retrieve_ae_title))
+            identifier = write_answer(answer, find, request.transfer_syntax, retrieve_ae_title)
+            yield Response(status, identifier, more=True)
     yield Response(SUCCESS)

@@ -11,6 +11,7 @@ DATA_SET_PRESENT = 0x0001
 
 # PS3.7 E.1
 C_STORE_RQ = 0x0001
+C_FIND_RQ = 0x0020
 
 _HEAD = struct.Struct("<HHI")
 _US = struct.Struct("<H")

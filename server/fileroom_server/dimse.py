@@ -1,6 +1,8 @@
 """DIMSE requests and responses: from a request to its handler, from the handler's responses to the peer."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +22,9 @@ from fileroom_server.status import PROCESSING_FAILURE, InvalidRequest, Service, 
 _log = logging.getLogger(__name__)
 
 Message = C_STORE | C_FIND | C_MOVE | C_GET
+
+# between two looks at whether there is still somebody who wants to be answered
+_LOOK_SECONDS = 0.005
 
 _SERVICES: dict[type[Message], Service] = {
     C_STORE: Service.C_STORE,
@@ -135,11 +140,15 @@ def _serve(handlers: Handlers, association: Association, message: Any, context_i
 
 
 def _answer(request: Request, handler: Handler) -> None:
+    # that of a C-STORE, of which there are most, finds out by itself
+    next_look = math.inf if isinstance(request.message, C_STORE) else 0.0
     with closing(_responses(request, handler)) as responses:
         for response in responses:
-            # this also takes in a C-CANCEL; that of a C-STORE, of which there are most, finds out by itself
-            if not isinstance(request.message, C_STORE) and request.is_over():
-                return
+            if (now := time.monotonic()) >= next_look:
+                # this also takes in a C-CANCEL
+                if request.is_over():
+                    return
+                next_look = now + _LOOK_SECONDS
             send_response(request, response)
             if not response.status.pending:
                 return

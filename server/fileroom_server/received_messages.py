@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL, C_STORE
+from pynetdicom.dimse_primitives import C_CANCEL, C_FIND, C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
 from fileroom_server import command_set
@@ -29,6 +29,7 @@ _IDENTIFIER_LIMIT = 4 << 20
 _IN_MEMORY = 16 << 20
 _BEFORE_STORING = 1 << 16
 _WAITING_MESSAGES = 16
+_TOO_LONG = "the identifier is too long"
 _UID_LENGTH = 64
 # PS3.8 E.2: the bits of a message control header
 _IS_COMMAND = 0x01
@@ -120,6 +121,9 @@ class ReceivedDataSet(BytesIO):
             self.incoming, self._failure = None, error
 
 
+_NOTHING = ReceivedDataSet()
+
+
 class BoundedReceiver(DIMSEServiceProvider):
     """Puts fragments together to messages, as pynetdicom does, within bounds; a peer that leaves them is aborted."""
 
@@ -127,13 +131,14 @@ class BoundedReceiver(DIMSEServiceProvider):
         super().__init__(association)
         self._command = bytearray()
         self._context_id = 0
-        self._store: C_STORE | None = None
+        self._request: C_STORE | C_FIND | None = None  # whose data set is being received
+        self._data_set = _NOTHING
         self.begin_object: BeginObject = _in_memory
 
     @property
     def is_receiving(self) -> bool:
         """Whether a message has begun and has not ended."""
-        return bool(self._command) or self._store is not None or self.message is not None
+        return bool(self._command) or self._request is not None or self.message is not None
 
     def get_msg(self, block: bool = False) -> tuple[Any, Any]:
         if block:
@@ -145,7 +150,7 @@ class BoundedReceiver(DIMSEServiceProvider):
         try:
             if control_header & _IS_COMMAND:
                 self._receive_command(context_id, control_header, fragment)
-            elif self._store is not None:
+            elif self._request is not None:
                 self._receive_data_set(control_header, fragment)
             else:
                 self._receive(_p_data(context_id, control_header, fragment))
@@ -169,8 +174,8 @@ class BoundedReceiver(DIMSEServiceProvider):
 
     def forget(self) -> None:
         """Gives up what has come of a message, and what nobody has answered yet."""
-        given_up: list[Any] = [self._store]
-        self.message = self._store = None
+        given_up: list[Any] = [self._request]
+        self.message = self._request = None
         self._command.clear()
         with suppress(queue.Empty):
             while True:
@@ -188,33 +193,45 @@ class BoundedReceiver(DIMSEServiceProvider):
             return
         command = bytes(self._command)
         self._command.clear()
-        if self.message is None and self._store is None:
+        if self.message is None and self._request is None:
             elements = command_set.decode_command_set(command)
             field = command_set.number(elements, command_set.COMMAND_FIELD)
             if field == command_set.C_STORE_RQ:
-                self._begin_store(context_id, elements)
+                store = _store_request(elements)
+                self._begin(context_id, store, elements, partial(self.begin_object, store, context_id))
+                return
+            if field == command_set.C_FIND_RQ:
+                self._begin(context_id, _find_request(elements), elements)
                 return
             if field == _C_STORE_RSP:
                 self._deliver(context_id, _store_response(elements))
                 return
         self._receive(_p_data(context_id, control_header, memoryview(command)))
 
-    def _begin_store(self, context_id: int, elements: dict[int, bytes]) -> None:
-        request = _store_request(elements)
-        self._context_id = context_id
+    def _begin(
+        self,
+        context_id: int,
+        request: C_STORE | C_FIND,
+        elements: dict[int, bytes],
+        begin: Callable[[], Incoming | None] | None = None,
+    ) -> None:
         if command_set.number(elements, command_set.DATA_SET_TYPE) == command_set.NO_DATA_SET:
             self._deliver(context_id, request)
             return
-        request.DataSet = ReceivedDataSet(partial(self.begin_object, request, context_id))
-        self._store = request
+        self._context_id, self._request, self._data_set = context_id, request, ReceivedDataSet(begin)
+        if isinstance(request, C_STORE):
+            request.DataSet = self._data_set
+        else:
+            request.Identifier = self._data_set
 
     def _receive_data_set(self, control_header: int, fragment: memoryview) -> None:
-        request = cast("C_STORE", self._store)
-        data_set = cast("ReceivedDataSet", request.DataSet)
+        request, data_set = self._request, self._data_set
         data_set.write(fragment)
+        if data_set.size > _IDENTIFIER_LIMIT and not isinstance(request, C_STORE):
+            raise _Unbounded(_TOO_LONG)
         if control_header & _IS_LAST:
             data_set.end()
-            self._store = None
+            self._request, self._data_set = None, _NOTHING
             self._deliver(self._context_id, request)
 
     def _receive(self, primitive: P_DATA) -> None:
@@ -268,6 +285,15 @@ def _store_request(elements: dict[int, bytes]) -> C_STORE:
     return request
 
 
+def _find_request(elements: dict[int, bytes]) -> C_FIND:
+    """PS3.7 9.3.2.1; as above."""
+    request = C_FIND()
+    request._message_id = command_set.number(elements, command_set.MESSAGE_ID)
+    request._priority = command_set.number(elements, 0x0700) or 0
+    request._affected_sop_class_uid = _uid(elements, 0x0002)
+    return request
+
+
 def _store_response(elements: dict[int, bytes]) -> C_STORE:
     """PS3.7 9.3.1.2"""
     response = C_STORE()
@@ -288,7 +314,7 @@ def _check_size(message: DIMSEMessage) -> None:
     data_set = message.data_set
     # only an object may be large; before the command set is complete, nobody knows what is coming
     if isinstance(data_set, ReceivedDataSet) and data_set.size > _IDENTIFIER_LIMIT and type(message) is not C_STORE_RQ:
-        raise _Unbounded("the identifier is too long")
+        raise _Unbounded(_TOO_LONG)
 
 
 def _drop_unusable_uids(message: DIMSEMessage) -> None:

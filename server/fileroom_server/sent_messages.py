@@ -14,6 +14,7 @@ from fileroom_server.upper_layer import UpperLayer
 Fragment = bytes | memoryview
 
 _LONGEST_FRAGMENT = 1 << 18
+_SENT_AT_ONCE = 1 << 16  # bytes: what is shorter goes out in one piece
 _PAUSE = 0.0005
 
 
@@ -85,8 +86,16 @@ def _send_all(
 ) -> None:
     provider = association.dul
     if isinstance(provider, UpperLayer):
+        pdus: list[Fragment] = []
+        size = 0
         for header, fragment in fragments:
-            provider.send_data((pdu_head(context_id, header, len(fragment)), fragment), more=more)
+            pdus += (pdu_head(context_id, header, len(fragment)), fragment)
+            size += len(fragment)
+            if size >= _SENT_AT_ONCE:
+                provider.send_data(pdus, more=more)
+                pdus, size = [], 0
+        if pdus:
+            provider.send_data(pdus, more=more)
         return
     for header, fragment in fragments:
         # somebody else's application entity: pynetdicom's provider reads only when it has nothing to send

@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydicom.charset import default_encoding, encode_string, python_encoding
@@ -21,6 +22,10 @@ _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _ONLY_BY_ESCAPE = frozenset({"iso2022_jp", "iso2022_jp_2", "euc_kr", "iso_ir_58"})
 _SHORT_LENGTH = 0xFFFE
 _DECIMAL_STRING_LENGTH = 16  # PS3.5 6.2
+# texts without a number's form
+_PLAIN_VRS = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "LT", "PN", "SH", "ST", "TM", "UI", "UR"})
+_REMEMBERED_LENGTH = 64  # characters
+_REMEMBERED_ELEMENTS = 8192
 
 
 def encode_data_set(
@@ -125,9 +130,22 @@ class _Encoder:
         return ">" if self.transfer_syntax_uid == ExplicitVRBigEndian else "<"
 
     def data_set(self, elements: Mapping[str, Element]) -> bytes:
-        return b"".join(self._element(int(tag, 16), elements[tag]) for tag in sorted(elements))
+        return b"".join([self._element(tag, elements[tag]) for tag in sorted(elements)])
 
-    def _element(self, tag: int, element: Element) -> bytes:
+    def _element(self, tag_hex: str, element: Element) -> bytes:
+        vr: str = element["vr"]
+        values = element.get("Value", ())
+        if not values:
+            return _short_element(self.transfer_syntax_uid, tag_hex, vr, "")
+        if len(values) == 1:
+            value = values[0]
+            if vr == "PN" and isinstance(value, dict) and len(value) == 1:
+                value = value.get("Alphabetic")
+            if type(value) is str and len(value) <= _REMEMBERED_LENGTH and vr in _PLAIN_VRS and value.isascii():
+                return _short_element(self.transfer_syntax_uid, tag_hex, vr, value)
+        return self._any_element(int(tag_hex, 16), element)
+
+    def _any_element(self, tag: int, element: Element) -> bytes:
         vr: str = element["vr"]
         order = self._order
         value = self._value(vr, element.get("Value", ()))
@@ -176,3 +194,10 @@ class _Encoder:
         # PS3.5 7.5.1
         content = self.data_set(item)
         return struct.pack(f"{self._order}HHI", 0xFFFE, 0xE000, len(content)) + content
+
+
+@lru_cache(_REMEMBERED_ELEMENTS)
+def _short_element(transfer_syntax_uid: str, tag_hex: str, vr: str, text: str) -> bytes:
+    """An element of one ASCII text, or an empty one: the same in every character set, and the same again and again."""
+    element: Element = {"vr": vr, "Value": [text]} if text else {"vr": vr}
+    return _Encoder(transfer_syntax_uid, ())._any_element(int(tag_hex, 16), element)
