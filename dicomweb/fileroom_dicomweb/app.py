@@ -13,7 +13,7 @@ from .forwarded import BehindProxy
 from .health import Readiness, health_blueprint
 from .origin_server import server_url
 from .problem import register_problem_handlers
-from .recent_answers import RecentAnswers
+from .recent_answers import RecentResponses
 from .settings import DicomwebSettings
 from .start_page import start_page
 from .viewer import PATH as VIEWER_PATH
@@ -51,6 +51,6 @@ def create_app(storage: Storage, settings: DicomwebSettings | None = None, readi
         viewer_url = f"{base_url}{VIEWER_PATH}/" if is_installed(settings) else None
         return start_page(root_url, links, viewer_url)
 
-    app.wsgi_app = RecentAnswers(app.wsgi_app, storage.version)  # type: ignore[method-assign]
+    app.wsgi_app = RecentResponses(app.wsgi_app, storage.version)  # type: ignore[method-assign]
     app.wsgi_app = BehindProxy(app.wsgi_app, settings.trusted_proxies, settings.trusted_hops)  # type: ignore[method-assign]
     return app

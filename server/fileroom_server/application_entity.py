@@ -14,7 +14,7 @@ from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
 from pynetdicom.events import EventHandlerType
 
 from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
-from fileroom_server.c_find import handle_c_find
+from fileroom_server.c_find import handle_c_find, recent_answers
 from fileroom_server.c_get import handle_c_get
 from fileroom_server.c_move import handle_c_move
 from fileroom_server.c_store import begin_object, handle_c_store
@@ -84,7 +84,7 @@ def event_handlers(storage: Storage, ae_title: str, peers: Iterable[Peer] = ()) 
     by_ae_title = {peer.ae_title: peer for peer in peers}
     handlers: Handlers = {
         C_STORE: partial(handle_c_store, storage=storage),
-        C_FIND: partial(handle_c_find, storage=storage, retrieve_ae_title=ae_title),
+        C_FIND: partial(handle_c_find, storage=storage, ae_title=ae_title, recent=recent_answers(storage)),
         C_MOVE: partial(handle_c_move, storage=storage, peers=by_ae_title),
         C_GET: partial(handle_c_get, storage=storage),
     }

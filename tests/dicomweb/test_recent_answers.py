@@ -131,9 +131,10 @@ def test_a_search_that_fails_is_made_again(
     assert len(asked) == 2
 
 
-def test_what_is_kept_is_bounded(storage: Storage, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_is_bounded(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     store(storage, made())
     monkeypatch.setattr(recent_answers, "_MOST_BYTES", 20_000)
+    client = create_app(storage, DicomwebSettings()).test_client()
     asked = made_searches(monkeypatch)
     for number in range(50):
         client.get(f"{STUDIES}&_={number}")

@@ -12,6 +12,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.transport import AddressInformation, AssociationSocket
 
+from fileroom_server import c_find
 from fileroom_server.application_entity import drain
 from fileroom_storage.errors import StorageUnavailable
 from fileroom_storage.query import Query
@@ -406,3 +407,71 @@ def test_many_answers(entity: Entity, cursor: _Cursor) -> None:
     answers, status = _find(entity, identifier("STUDY", StudyInstanceUID=""))
     assert status.Status == 0x0000
     assert len(answers) == len({answer.StudyInstanceUID for answer in answers}) == 3000
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Query]:
+    """The queries that the index is asked."""
+    queries: list[Query] = []
+    find_in_index = Storage.find
+
+    def counted(self: Storage, query: Query) -> Any:
+        queries.append(query)
+        return find_in_index(self, query)
+
+    monkeypatch.setattr(Storage, "find", counted)
+    return queries
+
+
+def test_what_is_asked_again_is_answered_alike_without_the_index(filled: Entity, asked: list[Query]) -> None:
+    query = identifier("STUDY", PatientName="*", StudyInstanceUID="", StationName="")
+    (first, first_status), (second, second_status) = _find(filled, query), _find(filled, query)
+    assert len(asked) == 1
+    assert (len(first), first_status.Status, second_status.Status) == (2, 0x0000, 0x0000)
+    assert second == first
+
+
+def test_what_is_asked_otherwise_is_another_question(filled: Entity, asked: list[Query]) -> None:
+    query = identifier("STUDY", PatientName="JURGEN", StudyInstanceUID="")
+    assert len(_find(filled, query)[0]) == 0
+    assert len(_find(filled, query, extended={STUDY_ROOT_FIND: b"\x00\x00\x01"})[0]) == 1
+    assert len(_find(filled, query, PATIENT_ROOT_FIND)[0]) == 0
+    assert len(asked) == 3
+
+
+def test_whatever_is_committed_counts_at_once(filled: Entity, asked: list[Query]) -> None:
+    query = identifier("STUDY", PatientName="*", StudyInstanceUID="", NumberOfStudyRelatedInstances="")
+    with associated(filled.port, STUDY_ROOT_FIND) as association:
+        for number in range(3, 12):
+            store(
+                filled.storage,
+                made(StudyInstanceUID=uid(9), SeriesInstanceUID=uid(9, 9), SOPInstanceUID=uid(9, 9, number)),
+            )
+            counts = [answer.NumberOfStudyRelatedInstances for answer in find(association, query)[0]]
+            assert sorted(counts) == sorted([4, 4, number - 2])
+        filled.storage.delete({"StudyInstanceUID": uid(9)})
+        assert len(find(association, query)[0]) == 2
+    assert len(asked) == 10
+
+
+def test_a_cancelled_answer_is_not_taken_for_the_whole(
+    entity: Entity, cursor: _Cursor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(c_find, "_LONGEST", 1 << 30)
+    query = identifier("STUDY", StudyInstanceUID="", QueryRetrieveLevel="STUDY")
+    with associated(entity.port, STUDY_ROOT_FIND) as association:
+        for number, (_status, _answer) in enumerate(association.send_c_find(query, STUDY_ROOT_FIND, msg_id=7)):
+            if number == 3:
+                association.send_c_cancel(7, query_model=STUDY_ROOT_FIND)
+    taken = cursor.taken
+    with associated(entity.port, STUDY_ROOT_FIND) as association:
+        next(association.send_c_find(query, STUDY_ROOT_FIND, msg_id=8))
+        association.send_c_cancel(8, query_model=STUDY_ROOT_FIND)
+    assert cursor.taken > taken
+
+
+def test_a_long_answer_is_not_kept(filled: Entity, asked: list[Query], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(c_find, "_LONGEST", 200)
+    query = identifier("STUDY", PatientName="*", StudyInstanceUID="")
+    assert _find(filled, query)[0] == _find(filled, query)[0]
+    assert len(asked) == 2
