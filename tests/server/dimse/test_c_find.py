@@ -424,7 +424,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Query]:
 
 
 def test_what_is_asked_again_is_answered_alike_without_the_index(filled: Entity, asked: list[Query]) -> None:
-    query = identifier("STUDY", PatientName="*", StudyInstanceUID="", StationName="")
+    query = identifier("STUDY", PatientName="*", StudyInstanceUID="", PatientBreedDescription="")
     (first, first_status), (second, second_status) = _find(filled, query), _find(filled, query)
     assert len(asked) == 1
     assert (len(first), first_status.Status, second_status.Status) == (2, 0x0000, 0x0000)
