@@ -51,6 +51,8 @@ def create_app(storage: Storage, settings: DicomwebSettings | None = None, readi
         viewer_url = f"{base_url}{VIEWER_PATH}/" if is_installed(settings) else None
         return start_page(root_url, links, viewer_url)
 
-    app.wsgi_app = RecentResponses(app.wsgi_app, storage.version)  # type: ignore[method-assign]
+    app.wsgi_app = RecentResponses(  # type: ignore[method-assign]
+        app.wsgi_app, storage.version, storage.open_stretches
+    )
     app.wsgi_app = BehindProxy(app.wsgi_app, settings.trusted_proxies, settings.trusted_hops)  # type: ignore[method-assign]
     return app

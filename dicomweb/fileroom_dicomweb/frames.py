@@ -20,6 +20,7 @@ from .media_types import MULTIPART_RELATED, OCTET_STREAM, MediaType, Offer, acce
 from .multipart import OutgoingPart, content_length, stored_part, whole_part
 from .origin_server import OriginServer, Resource, accepted
 from .problem import Problem, not_acceptable
+from .recent_answers import INDEX_VERSION, STORED_INSTANCE
 from .wado import multipart_response, single_part_response
 
 _KNOWN_NEGOTIATIONS = 256
@@ -32,6 +33,7 @@ _FRAME_LIST = re.compile(f"{_NUMBER}(-{_NUMBER})?(,{_NUMBER}(-{_NUMBER})?)*")
 def retrieve_frames(server: OriginServer, resource: Resource, frame_list: str) -> Response:
     """Frames by number, counted from 1, in the order asked for."""
     numbers = frame_ranges(frame_list)
+    request.environ[INDEX_VERSION] = server.storage.version()  # before the index is looked at
     (instance,) = server.locate(resource)
     return frames_response(server.storage, instance, numbers)
 
@@ -43,7 +45,7 @@ def frames_response(storage: Storage, instance: StoredInstance, numbers: Sequenc
 
     def answer() -> Response:
         if _is_as_stored(instance, offer):
-            return _stored_response(storage.frame_pieces(instance, numbers), count, offer)
+            return _stored_response(instance, storage.frame_pieces(instance, numbers), count, offer)
         frames = _transcoded_frames(storage, instance, numbers, offer)
         parts = (whole_part(offer.part_content_type, frame) for frame in frames)
         try:
@@ -119,13 +121,14 @@ def _is_as_stored(instance: StoredInstance, offer: Offer) -> bool:
     return offer.transfer_syntax_uid == labelled and not stored_big_endian(instance.transfer_syntax_uid)
 
 
-def _stored_response(frames: FramePieces, count: int, offer: Offer) -> Response:
+def _stored_response(instance: StoredInstance, frames: FramePieces, count: int, offer: Offer) -> Response:
     parts: Iterable[OutgoingPart] = (stored_part(offer.part_content_type, pieces) for pieces in frames)
     length = None
     try:
         if count <= _MEASURED_FRAMES:
             parts = list(parts)
             length = content_length(parts)
+            request.environ[STORED_INSTANCE] = instance
         if offer.multipart:
             return multipart_response(offer.media_type, parts, length, frames)
         return single_part_response(next(iter(parts)), frames)

@@ -1,10 +1,18 @@
-"""Answers of searches, kept for as long as the index stays as it is, for requests that are the same in every header."""
+"""Answers kept for as long as the index stays as it is, for requests that are the same in every header.
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+Those of searches as a whole; of frames, where they stand in which object. Whoever may ask for something has to be
+found out before this: what was answered once is answered again without another question.
+"""
+
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from fileroom_storage.errors import StorageError
 from fileroom_storage.query.recent import RecentAnswers, Version
+from fileroom_storage.storage import ObjectFile, Piece, StoredInstance, Stretch
+
+from .stored_answer import StoredAnswer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -13,7 +21,10 @@ Headers = list[tuple[str, str]]
 
 # in the WSGI environment: the version of the index that an answer is made of
 INDEX_VERSION = "fileroom.index_version"
+# and the instance, where an answer is made of stretches of its object alone, and of little else
+STORED_INSTANCE = "fileroom.stored_instance"
 _LONGEST_ANSWER = 1 << 20
+_LONGEST_BETWEEN = 1 << 14  # bytes of boundaries and heads
 _MOST_BYTES = 32 << 20
 _ASKED = ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_PORT", "REMOTE_ADDR", "wsgi.url_scheme")
 
@@ -21,14 +32,29 @@ _ASKED = ("SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "SERVER_NAME", "SERVER_POR
 class _Answer(NamedTuple):
     status: str
     headers: Headers
-    body: bytes
+    body: "bytes | _Stored"
+
+
+class _Stored(NamedTuple):
+    """Bytes, and offset and length of stretches."""
+
+    instance: StoredInstance
+    pieces: tuple[bytes | tuple[int, int], ...]
 
 
 class RecentResponses:
-    """WSGI middleware. `version` tells the index's version now, or None where that cannot be told."""
+    """WSGI middleware. `version` tells the index's version now, or None where that cannot be told; `open_stretches`
+    opens an object.
+    """
 
-    def __init__(self, app: "WSGIApplication", version: Callable[[], Version | None]) -> None:
+    def __init__(
+        self,
+        app: "WSGIApplication",
+        version: Callable[[], Version | None],
+        open_stretches: Callable[[StoredInstance], ObjectFile],
+    ) -> None:
         self._app = app
+        self._open_stretches = open_stretches
         self._recent: RecentAnswers[_Answer] = RecentAnswers(version, _MOST_BYTES)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -37,8 +63,10 @@ class RecentResponses:
         key = _key(environ)
         answer = self._recent.find(key)
         if answer is not None:
-            start_response(answer.status, list(answer.headers))
-            return [answer.body]
+            body = [answer.body] if isinstance(answer.body, bytes) else self._opened(answer.body)
+            if body is not None:
+                start_response(answer.status, list(answer.headers))
+                return body
         return self._made(key, environ, start_response)
 
     def _made(self, key: Hashable, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -54,6 +82,9 @@ class RecentResponses:
         if not started:
             return chunks
         (status, headers), version = started[0], environ[INDEX_VERSION]
+        if isinstance(chunks, StoredAnswer):
+            start_response(status, list(headers))
+            return self._stored(key, version, environ.get(STORED_INSTANCE), chunks, _Answer(status, headers, b""))
         iterator = iter(chunks)
         body: list[bytes] = []
         try:
@@ -70,6 +101,29 @@ class RecentResponses:
         self._recent.keep(version, key, _Answer(status, headers, whole), len(whole))
         start_response(status, list(headers))
         return [whole]
+
+    def _stored(
+        self, key: Hashable, version: Version, instance: StoredInstance | None, chunks: StoredAnswer, answer: _Answer
+    ) -> StoredAnswer:
+        """Keeps where the pieces of an answer are, which are all known already."""
+        if instance is None:
+            return chunks
+        pieces = list(chunks.pieces())
+        between = sum(len(piece) for piece in pieces if not isinstance(piece, Stretch))
+        if between <= _LONGEST_BETWEEN:
+            places = [(one.offset, one.length) if isinstance(one, Stretch) else bytes(one) for one in pieces]
+            self._recent.keep(version, key, answer._replace(body=_Stored(instance, tuple(places))), between)
+        return StoredAnswer(_each(pieces), chunks)
+
+    def _opened(self, stored: _Stored) -> StoredAnswer | None:
+        """None where the object is not what it was: who makes the answer anew says so."""
+        try:
+            file = self._open_stretches(stored.instance)
+        except StorageError:
+            return None
+        return StoredAnswer(
+            _each([Stretch(file, *one) if isinstance(one, tuple) else one for one in stored.pieces]), file
+        )
 
 
 class _Rest:
@@ -101,6 +155,10 @@ def _take(chunks: Iterator[bytes], size: int, body: list[bytes]) -> bool:
         if length > size:
             return False
     return True
+
+
+def _each(pieces: Iterable[Piece]) -> Generator[Piece, None, None]:
+    yield from pieces
 
 
 def _raising(error: Exception) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Stored bytes on their way to an HTTP client: the kernel sends them from their files, nothing here reads them."""
+"""Answers on their way to an HTTP client in few calls: kept ones with their heads, stored bytes by the kernel."""
 
 import os
 import select
@@ -19,7 +19,7 @@ _PIECE = 1 << 20
 
 
 class StretchSender:
-    """WSGI middleware, for gunicorn alone: sends those answers itself whose stored bytes need not be read.
+    """WSGI middleware, for gunicorn alone: sends stored bytes, which need not be read, and whole answers itself.
 
     All others, and connections under TLS, are left to gunicorn, which iterates over their bytes.
     """
@@ -29,18 +29,33 @@ class StretchSender:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         answer = self._application(environ, start_response)
-        if not isinstance(answer, StoredAnswer):
+        if not isinstance(answer, StoredAnswer | list):
             return answer
         response = getattr(start_response, "__self__", None)
         connection = environ.get("gunicorn.socket")
         # HTTP/2 and TLS put their own frames around what is sent
         if type(response) is not Response or type(connection) is not socket.socket:
             return answer
+        if isinstance(answer, list):
+            return () if _sent_at_once(response, connection, answer) else answer
         try:
             _send(response, connection, answer)
         finally:
             answer.close()
         return ()
+
+
+def _sent_at_once(response: Any, connection: socket.socket, answer: list[bytes]) -> bool:
+    """Whether it was a whole answer at hand, which has now gone out in one piece with its head."""
+    if len(answer) != 1 or response.response_length != len(answer[0]) or response.headers_sent or response._omits_body:
+        return False
+    if len(answer[0]) > _PIECE:
+        return False
+    lines = [*response.default_headers(), *[f"{name}: {value}\r\n" for name, value in response.headers], "\r\n"]
+    connection.sendall("".join(lines).encode("latin-1") + answer[0])
+    response.headers_sent = True
+    response.sent = len(answer[0])
+    return True
 
 
 def _send(response: Any, connection: socket.socket, answer: StoredAnswer) -> None:
