@@ -23,6 +23,8 @@ Headers = list[tuple[str, str]]
 INDEX_VERSION = "fileroom.index_version"
 # and the instance, where an answer is made of stretches of its object alone, and of little else
 STORED_INSTANCE = "fileroom.stored_instance"
+# and for the server: the version of the index that a kept answer, which is now given again, was made of
+KEPT_OF_VERSION = "fileroom.kept_of_version"
 _LONGEST_ANSWER = 1 << 20
 _LONGEST_BETWEEN = 1 << 14  # bytes of boundaries and heads
 _MOST_BYTES = 32 << 20
@@ -60,9 +62,10 @@ class RecentResponses:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "GET":
             return self._app(environ, start_response)
-        key = _key(environ)
+        key, version = _key(environ), self._recent.version()
         answer = self._recent.find(key)
         if answer is not None:
+            environ[KEPT_OF_VERSION] = version
             body = [answer.body] if isinstance(answer.body, bytes) else self._opened(answer.body)
             if body is not None:
                 start_response(answer.status, list(answer.headers))

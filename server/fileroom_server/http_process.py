@@ -79,6 +79,10 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
         self._storage = Storage.open(storage_settings(self._configuration))
         return create_app(self._storage, dicomweb_settings(self._configuration), self._readiness)
 
+    def version(self) -> tuple[int, int] | None:
+        """That of the index, in a worker."""
+        return self._storage.version() if self._storage is not None else None
+
     def _close(self) -> None:
         if self._storage is not None:
             self._storage.close()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 
+from fileroom_dicomweb.recent_answers import KEPT_OF_VERSION
 from fileroom_dicomweb.stored_answer import StoredAnswer, broken_off
+from fileroom_server.http_repeats import Repeats
 from fileroom_storage.storage import Stretch
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ class StretchSender:
     All others, and connections under TLS, are left to gunicorn, which iterates over their bytes.
     """
 
-    def __init__(self, application: Callable[..., Iterable[bytes]]) -> None:
+    def __init__(self, application: Callable[..., Iterable[bytes]], repeats: Repeats) -> None:
         self._application = application
+        self._repeats = repeats
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         answer = self._application(environ, start_response)
@@ -37,25 +40,27 @@ class StretchSender:
         if type(response) is not Response or type(connection) is not socket.socket:
             return answer
         if isinstance(answer, list):
-            return () if _sent_at_once(response, connection, answer) else answer
+            return () if self._sent_at_once(environ, response, connection, answer) else answer
         try:
             _send(response, connection, answer)
         finally:
             answer.close()
         return ()
 
-
-def _sent_at_once(response: Any, connection: socket.socket, answer: list[bytes]) -> bool:
-    """Whether it was a whole answer at hand, which has now gone out in one piece with its head."""
-    if len(answer) != 1 or response.response_length != len(answer[0]) or response.headers_sent or response._omits_body:
-        return False
-    if len(answer[0]) > _PIECE:
-        return False
-    lines = [*response.default_headers(), *[f"{name}: {value}\r\n" for name, value in response.headers], "\r\n"]
-    connection.sendall("".join(lines).encode("latin-1") + answer[0])
-    response.headers_sent = True
-    response.sent = len(answer[0])
-    return True
+    def _sent_at_once(
+        self, environ: "WSGIEnvironment", response: Any, connection: socket.socket, answer: list[bytes]
+    ) -> bool:
+        """Whether it was a whole answer at hand, which has now gone out in one piece with its head."""
+        if len(answer) != 1 or response.response_length != len(answer[0]) or len(answer[0]) > _PIECE:
+            return False
+        if response.headers_sent or response._omits_body:
+            return False
+        lines = [*response.default_headers(), *[f"{name}: {value}\r\n" for name, value in response.headers], "\r\n"]
+        connection.sendall("".join(lines).encode("latin-1") + answer[0])
+        response.headers_sent = True
+        response.sent = len(answer[0])
+        self._repeats.keep(environ.get(KEPT_OF_VERSION), lines, answer[0])
+        return True
 
 
 def _send(response: Any, connection: socket.socket, answer: StoredAnswer) -> None:

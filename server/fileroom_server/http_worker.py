@@ -13,6 +13,7 @@ from gunicorn.util import write_nonblock  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
 from fileroom_server.http_refusals import answer, refusal
+from fileroom_server.http_repeats import Repeats
 from fileroom_server.http_stretches import StretchSender
 
 # What a client has for the head of a request, request line and headers, from its first byte on.
@@ -43,7 +44,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self.wsgi: Any = StretchSender(self.wsgi)
+        self._repeats = Repeats(self.app.version, self.cfg.timeout)
+        self.wsgi: Any = StretchSender(self.wsgi, self._repeats)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)
@@ -68,13 +70,28 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle(self, conn: Any) -> Any:
         """Serves a request, and those after it that come at once, without handing the connection on and back."""
         while True:
-            self._reading_head[conn] = time.monotonic() + HEAD_SECONDS
             try:
-                outcome = super().handle(conn)
-            finally:
-                self._reading_head.pop(conn, None)
+                is_answered = self._is_answered(conn)
+            except OSError:
+                return False
+            if is_answered:
+                outcome: Any = True
+            else:
+                self._reading_head[conn] = time.monotonic() + HEAD_SECONDS
+                try:
+                    outcome = super().handle(conn)
+                finally:
+                    self._reading_head.pop(conn, None)
             if outcome is not True or not self._is_asked_again(conn):
                 return outcome
+
+    def _is_answered(self, conn: Any) -> bool:
+        """Whether this is a request that has been answered before, and now again."""
+        if not conn.initialized or conn.is_http2 or type(conn.sock) is not socket.socket or not self.alive:
+            return False
+        if conn.parser.unreader.buf.getvalue():
+            return False
+        return self._repeats.answer(conn.sock, conn.client[0] if conn.client else "")
 
     def _is_asked_again(self, conn: Any) -> bool:
         """Whether the client's next request has begun to come before another connection waits for this thread."""

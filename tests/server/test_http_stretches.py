@@ -24,6 +24,7 @@ from pydicom.uid import (
 
 from fileroom_dicomweb import create_app
 from fileroom_dicomweb.stored_answer import StoredAnswer
+from fileroom_server.http_repeats import Repeats
 from fileroom_server.http_stretches import StretchSender, _send_stretch
 from fileroom_storage.objects import FilesystemObjectStore
 from fileroom_storage.storage import Piece, Storage, StorageSettings, Stretch
@@ -241,7 +242,7 @@ def test_connections_that_are_not_plain_are_left_to_the_server(served: Served, r
         statuses.append(status)
         return lambda _data: None
 
-    application = StretchSender(reading.application.wsgi_app)
+    application = StretchSender(reading.application.wsgi_app, Repeats(lambda: None, 1.0))
     builder = reading.application.test_request_context(f"{path}/frames/2", headers={"Accept": ANY})
     answer = application(builder.request.environ, cast("object", start_response))  # type: ignore[arg-type]
     assert isinstance(answer, StoredAnswer)

@@ -1,0 +1,85 @@
+"""Requests that come again byte for byte, answered before they are read: a viewer polls, many ask for the same list.
+
+What was kept as an answer (fileroom_dicomweb.recent_answers) is kept here with its head, under the very bytes that
+asked for it and the address they came from, for as long as the index stays as it is. As there: who may ask has to be
+found out before this.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gunicorn.util import http_date  # type: ignore[import-untyped]
+
+from fileroom_storage.query.recent import RecentAnswers, Version
+
+_LONGEST_HEAD = 1 << 13
+_MOST_BYTES = 16 << 20
+_END_OF_HEAD = b"\r\n\r\n"
+# headers after which more than the head comes, or something else than an answer
+_NOT_ALONE = (b"\ncontent-length:", b"\ntransfer-encoding:", b"\nupgrade:", b"\nexpect:")
+_DATE = "Date: "
+
+
+class _Answer(NamedTuple):
+    """What goes before the date, and what goes behind it."""
+
+    before: bytes
+    behind: bytes
+
+
+class Repeats:
+    """For one worker. `version` tells the index's version now, or None where that cannot be told."""
+
+    def __init__(self, version: Callable[[], Version | None], seconds: float) -> None:
+        self._recent: RecentAnswers[_Answer] = RecentAnswers(version, _MOST_BYTES)
+        self._asked = threading.local()
+        self._seconds = seconds
+        self._date: tuple[int, bytes] = (0, b"")
+
+    def answer(self, connection: socket.socket, address: str) -> bool:
+        """Answers the request that has come on this connection, if it is known.
+
+        Raises OSError where a part of the answer may have gone out: the connection is of no more use then.
+        """
+        self._asked.key = None
+        connection.setblocking(False)
+        try:
+            head = connection.recv(_LONGEST_HEAD, socket.MSG_PEEK)
+        except OSError:
+            return False
+        key = (head, address)
+        answer = self._recent.find(key)
+        if answer is None:
+            self._asked.key = key
+            return False
+        connection.recv(len(head))
+        connection.settimeout(self._seconds)  # for silence
+        connection.sendall(answer.before + self._now() + answer.behind)
+        return True
+
+    def keep(self, version: Version | None, lines: list[str], body: bytes) -> None:
+        """To be told of an answer to the request that this thread has last looked at, by the lines of its head."""
+        key: tuple[bytes, str] | None = getattr(self._asked, "key", None)
+        if key is None or version is None:
+            return
+        head = key[0]
+        if not head.startswith(b"GET ") or head.find(_END_OF_HEAD) != len(head) - len(_END_OF_HEAD):
+            return
+        lower = head.lower()
+        if any(name in lower for name in _NOT_ALONE) or "Connection: keep-alive\r\n" not in lines:
+            return
+        [place] = [number for number, line in enumerate(lines) if line.startswith(_DATE)]
+        before = "".join([*lines[:place], _DATE]).encode("latin-1")
+        behind = "".join(["\r\n", *lines[place + 1 :]]).encode("latin-1") + body
+        self._recent.keep(version, key, _Answer(before, behind), len(head) + len(before) + len(behind))
+
+    def _now(self) -> bytes:
+        second, text = self._date
+        now = int(time.time())
+        if now != second:
+            text = http_date().encode("ascii")
+            self._date = (now, text)
+        return text

@@ -1,0 +1,161 @@
+"""Requests that come again byte for byte: answered alike, and never once anything could be different."""
+
+import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fileroom_server.http_repeats import Repeats
+from fileroom_storage.storage import Storage, StorageSettings
+from tests.made import made, uid
+from tests.served import Served
+from tests.storage.stored import store
+
+ADDRESS = "127.0.0.1"
+GET = b"GET /dicom-web/studies HTTP/1.1\r\nHost: pacs\r\n\r\n"
+LINES = ["HTTP/1.1 200 OK\r\n", "Date: yesterday\r\n", "Connection: keep-alive\r\n", "Content-Length: 2\r\n", "\r\n"]
+
+
+class Pair:
+    """A client's connection and ours, and a version of the index that can be set."""
+
+    def __init__(self) -> None:
+        self.client, self.ours = socket.socketpair()
+        self.client.settimeout(10)
+        self.version: int | None = 1
+        self.repeats = Repeats(lambda: self.version, 5.0)
+
+    def ask(self, head: bytes = GET, address: str = ADDRESS, lines: list[str] | None = None) -> bytes | None:
+        """What is answered without anybody else; if nothing is, the request is read and an answer kept."""
+        self.client.sendall(head)
+        if self.repeats.answer(self.ours, address):
+            return self.client.recv(1 << 16)
+        self.ours.setblocking(True)
+        assert self.ours.recv(1 << 16) == head
+        self.repeats.keep(self.version, lines or LINES, b"[]")
+        return None
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    pair = Pair()
+    yield pair
+    pair.client.close()
+    pair.ours.close()
+
+
+def test_the_second_is_answered_with_the_date_of_now(pair: Pair) -> None:
+    assert pair.ask() is None
+    answers = [pair.ask() for _ in range(3)]
+    assert answers[0]
+    date = re.search(rb"Date: (.*)\r\n", answers[0])
+    assert date
+    assert b"yesterday" not in date[1]
+    assert answers[0].replace(date[1], b"yesterday") == "".join(LINES).encode() + b"[]"
+    assert time.strftime("%Y").encode() in date[1]
+
+
+def test_nothing_is_answered_once_the_index_has_changed(pair: Pair) -> None:
+    pair.ask()
+    pair.version = 2
+    assert pair.ask() is None
+    assert pair.ask()
+    pair.version = None
+    assert pair.ask() is None
+    assert pair.ask() is None
+
+
+@pytest.mark.parametrize(
+    ("head", "lines"),
+    [
+        pytest.param(GET.replace(b"GET", b"HEAD"), LINES, id="no GET"),
+        pytest.param(GET[:-2] + b"Content-Length: 2\r\n\r\n", LINES, id="a body follows"),
+        pytest.param(GET[:-2] + b"transfer-encoding: chunked\r\n\r\n", LINES, id="a body follows in chunks"),
+        pytest.param(GET[:-2] + b"Upgrade: h2c\r\n\r\n", LINES, id="another protocol"),
+        pytest.param(GET[:-10], LINES, id="not all of it"),
+        pytest.param(GET + GET, LINES, id="two at once"),
+        pytest.param(GET + b"GET", LINES, id="more than one"),
+        pytest.param(GET, ["Connection: close\r\n" if "Conn" in line else line for line in LINES], id="the last one"),
+    ],
+)
+def test_what_is_not_answered_again(pair: Pair, head: bytes, lines: list[str]) -> None:
+    assert pair.ask(head, lines=lines) is None
+    assert pair.ask(head, lines=lines) is None
+
+
+def test_another_request_or_another_client_is_another(pair: Pair) -> None:
+    pair.ask()
+    assert pair.ask(GET.replace(b"pacs", b"PACS")) is None
+    assert pair.ask(address="10.0.0.1") is None
+    assert pair.ask()
+
+
+def test_nothing_to_read_is_nothing_to_answer(pair: Pair) -> None:
+    pair.ask()
+    assert not pair.repeats.answer(pair.ours, ADDRESS)
+    pair.client.shutdown(socket.SHUT_WR)
+    assert not pair.repeats.answer(pair.ours, ADDRESS)
+
+
+def test_a_client_that_reads_nothing_is_given_up(pair: Pair) -> None:
+    repeats = Repeats(lambda: 1, 0.2)
+    pair.client.sendall(GET)
+    assert not repeats.answer(pair.ours, ADDRESS)
+    repeats.keep(1, LINES, bytes(8 << 20))
+    with pytest.raises(OSError, match="timed out"):
+        repeats.answer(pair.ours, ADDRESS)
+
+
+class Client:
+    """HTTP by hand, over one connection."""
+
+    def __init__(self, served: Served) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", served.http_port), 20)
+        self._stream = self._connection.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        self._connection.sendall(data)
+
+    def answer(self) -> tuple[bytes, bytes]:
+        """Head, without its date, and body."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += self._stream.readline()
+        length = re.search(rb"Content-Length: (\d+)", head)
+        assert length, head
+        return re.sub(rb"Date: .*\r\n", b"", head), self._stream.read(int(length[1]))
+
+    def close(self) -> None:
+        self._stream.close()
+        self._connection.close()
+
+
+def test_a_server_answers_as_if_each_were_the_first(tmp_path: Path) -> None:
+    ask = b"GET /dicom-web/studies?PatientID=P1 HTTP/1.1\r\nHost: pacs\r\nAccept: application/dicom+json\r\n\r\n"
+    other = ask.replace(b"P1", b"P2")
+    with Served(tmp_path / "data", FILEROOM_HTTP__WORKERS="1").wait_until_ready() as served:
+        client = Client(served)
+        with Storage.open(StorageSettings(served.data)) as storage:
+            for number in range(1, 5):
+                store(storage, made(SOPInstanceUID=uid(1, 1, number)))
+                answers = []
+                for _ in range(6):
+                    client.send(ask)
+                    answers.append(client.answer())
+                assert len(set(answers)) == 1
+                assert b'"00201208":{"Value":[%d],"vr":"IS"}' % number in answers[0][1]
+        # however they come
+        for data in (ask + ask, ask + other, other + ask + ask):
+            client.send(data)
+            for part in data.split(b"\r\n\r\n")[:-1]:
+                assert client.answer()[1] == (answers[0][1] if b"P1" in part else b"[]")
+        client.send(ask[:30])
+        time.sleep(0.2)
+        client.send(ask[30:])
+        assert client.answer() == answers[0]
+        client.send(ask.replace(b"GET", b"HEAD"))
+        client.send(ask.replace(b"Host", b"Connection: close\r\nHost"))
+        client.close()
