@@ -187,7 +187,7 @@ class _Bench:
 
 
 def table(results: Results, peers: list[str]) -> str:
-    """Markdown: a row a task, a column a peer, with the median, the spread, fileroom's ratio to Orthanc, and its aim."""
+    """Markdown: a row a task, a column a peer, with the median and the spread, the ratio to Orthanc, and its aim."""
     lines = ["| task, each a second | object | " + " | ".join(peers) + f" | fileroom : {REFERENCE} | aim |"]
     lines.append("|---|---|" + "---|" * (len(peers) + 2))
     for task, rates in results.items():
