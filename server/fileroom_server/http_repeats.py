@@ -44,7 +44,7 @@ class Repeats:
 
         Raises OSError where a part of the answer may have gone out: the connection is of no more use then.
         """
-        self._asked.key = None
+        self.forget()
         connection.setblocking(False)
         try:
             head = connection.recv(_LONGEST_HEAD, socket.MSG_PEEK)
@@ -53,18 +53,24 @@ class Repeats:
         key = (head, address)
         answer = self._recent.find(key)
         if answer is None:
-            self._asked.key = key
+            self._asked.request = (connection, key)
             return False
         connection.recv(len(head))
         connection.settimeout(self._seconds)  # for silence
         connection.sendall(answer.before + self._now() + answer.behind)
         return True
 
-    def keep(self, version: Version | None, lines: list[str], body: bytes) -> None:
+    def forget(self) -> None:
+        """To be called before this thread reads a request that it has not looked at here."""
+        self._asked.request = None
+
+    def keep(self, connection: socket.socket, version: Version | None, lines: list[str], body: bytes) -> None:
         """To be told of an answer to the request that this thread has last looked at, by the lines of its head."""
-        key: tuple[bytes, str] | None = getattr(self._asked, "key", None)
-        if key is None or version is None:
+        asked: tuple[socket.socket, tuple[bytes, str]] | None = getattr(self._asked, "request", None)
+        self.forget()
+        if asked is None or asked[0] is not connection or version is None:
             return
+        key = asked[1]
         head = key[0]
         if not head.startswith(b"GET ") or head.find(_END_OF_HEAD) != len(head) - len(_END_OF_HEAD):
             return

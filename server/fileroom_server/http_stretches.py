@@ -59,7 +59,7 @@ class StretchSender:
         connection.sendall("".join(lines).encode("latin-1") + answer[0])
         response.headers_sent = True
         response.sent = len(answer[0])
-        self._repeats.keep(environ.get(KEPT_OF_VERSION), lines, answer[0])
+        self._repeats.keep(connection, environ.get(KEPT_OF_VERSION), lines, answer[0])
         return True
 
 

@@ -87,6 +87,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _is_answered(self, conn: Any) -> bool:
         """Whether this is a request that has been answered before, and now again."""
+        self._repeats.forget()
         if not conn.initialized or conn.is_http2 or type(conn.sock) is not socket.socket or not self.alive:
             return False
         if conn.parser.unreader.buf.getvalue():

@@ -1,5 +1,6 @@
 """Requests that come again byte for byte: answered alike, and never once anything could be different."""
 
+import random
 import re
 import socket
 import time
@@ -35,7 +36,7 @@ class Pair:
             return self.client.recv(1 << 16)
         self.ours.setblocking(True)
         assert self.ours.recv(1 << 16) == head
-        self.repeats.keep(self.version, lines or LINES, b"[]")
+        self.repeats.keep(self.ours, self.version, lines or LINES, b"[]")
         return None
 
 
@@ -104,9 +105,27 @@ def test_a_client_that_reads_nothing_is_given_up(pair: Pair) -> None:
     repeats = Repeats(lambda: 1, 0.2)
     pair.client.sendall(GET)
     assert not repeats.answer(pair.ours, ADDRESS)
-    repeats.keep(1, LINES, bytes(8 << 20))
+    repeats.keep(pair.ours, 1, LINES, bytes(8 << 20))
     with pytest.raises(OSError, match="timed out"):
         repeats.answer(pair.ours, ADDRESS)
+
+
+def test_an_answer_is_that_of_the_request_before_it_on_its_connection(pair: Pair) -> None:
+    """Of another connection, or when another request was read meanwhile, nothing is kept."""
+    other, theirs = socket.socketpair()
+    pair.client.sendall(GET)
+    assert not pair.repeats.answer(pair.ours, ADDRESS)
+    pair.repeats.keep(theirs, 1, LINES, b"[1]")
+    pair.repeats.keep(pair.ours, 1, LINES, b"[2]")
+    assert not pair.repeats.answer(pair.ours, ADDRESS)
+    pair.repeats.forget()
+    pair.repeats.keep(pair.ours, 1, LINES, b"[3]")
+    assert not pair.repeats.answer(pair.ours, ADDRESS)
+    pair.repeats.keep(pair.ours, 1, LINES, b"[4]")
+    assert pair.repeats.answer(pair.ours, ADDRESS)
+    assert pair.client.recv(1 << 16).endswith(b"[4]")
+    for one in (other, theirs):
+        one.close()
 
 
 class Client:
@@ -159,3 +178,31 @@ def test_a_server_answers_as_if_each_were_the_first(tmp_path: Path) -> None:
         client.send(ask.replace(b"GET", b"HEAD"))
         client.send(ask.replace(b"Host", b"Connection: close\r\nHost"))
         client.close()
+
+
+def test_one_thread_tells_its_connections_apart(tmp_path: Path) -> None:
+    """What it answers to the first request of one is not what the last request of another has asked for."""
+    ask = b"GET /dicom-web/studies?PatientID=P1 HTTP/1.1\r\nHost: pacs\r\n\r\n"
+    asks = [ask.replace(b"P1", b"P%d" % number) for number in range(1, 9)]
+    environment = {"FILEROOM_HTTP__WORKERS": "1", "FILEROOM_HTTP__THREADS": "1"}
+    with Served(tmp_path / "data", **environment).wait_until_ready() as served:
+        with Storage.open(StorageSettings(served.data)) as storage:
+            for number in range(1, 9):
+                instance = made(
+                    PatientID=f"P{number}",
+                    StudyInstanceUID=uid(number),
+                    SeriesInstanceUID=uid(number, 1),
+                    SOPInstanceUID=uid(number, 1, 1),
+                )
+                store(storage, instance)
+        chance, clients = random.Random(3), [Client(served)]
+        for _ in range(400):
+            if chance.random() < 0.3:
+                clients.append(Client(served))
+            if len(clients) > 4:
+                clients.pop(0).close()
+            client, number = chance.choice(clients), chance.randrange(8)
+            client.send(asks[number])
+            assert b'"P%d"' % (number + 1) in client.answer()[1]
+        for client in clients:
+            client.close()
