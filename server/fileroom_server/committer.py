@@ -106,6 +106,7 @@ class Committer:
         self._offers: list[_Offer] = []
         self._next_poll = self._next_renewal = self._next_forgetting = 0.0
         self._has_stopped = False
+        self._trouble = ""
         self._thread = threading.Thread(target=self._run, name="fileroom-commitment", daemon=True)
 
     def take(self, request: CommitmentRequest, association: Association, context_id: int) -> None:
@@ -160,8 +161,9 @@ class Committer:
         try:
             action()
         except StorageError as error:
-            if not self._has_stopped:
+            if not self._has_stopped and str(error) != self._trouble:
                 _log.warning("storage commitments wait: %s", error)
+            self._trouble = str(error)  # told once, not at every look
         except Exception:  # noqa: BLE001  # the next round may do better
             if not self._has_stopped:
                 _log.exception("storage commitments wait")
@@ -183,6 +185,7 @@ class Committer:
         at_work = {lane.ae_title for lane in (*self._busy, *self._waiting) if not lane.is_own}
         due = self._commitments.claim_due(self._claim, _AT_A_TIME, at_work)
         self._add([_Task(commitment) for commitment in due])
+        self._trouble = ""
         if len(due) == _AT_A_TIME:
             self._next_poll = now
 

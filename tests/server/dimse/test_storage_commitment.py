@@ -19,7 +19,7 @@ from fileroom_server.committer import Committer
 from fileroom_server.config import DicomConfiguration, Peer
 from fileroom_server.config_storage_commitment import StorageCommitmentConfiguration
 from fileroom_storage.errors import StorageUnavailable
-from fileroom_storage.storage import CommitmentState, Storage
+from fileroom_storage.storage import CommitmentState, Storage, StorageCommitments
 from tests.databases import free_port
 from tests.made import CT_IMAGE_STORAGE, encoded, made, uid
 from tests.server.cli.senders import wait_until
@@ -360,6 +360,33 @@ class TestRetries:
             wait_until(lambda: entity.storage.commitments.read(TRANSACTION).attempts >= 1)
             assert modality.reports.empty()
             away.clear()
+            assert len(modality.report().committed) == 3
+
+    def test_an_index_that_is_away_is_told_once(
+        self,
+        storage: Storage,
+        committing: Committing,
+        modality: Requester,
+        stored: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        looks: list[bool] = []
+        claim_due = StorageCommitments.claim_due
+
+        def away(*arguments: Any) -> Any:
+            looks.append(True)
+            if len(looks) < 20:
+                raise StorageUnavailable("the index cannot be reached or used now")
+            return claim_due(*arguments)
+
+        monkeypatch.setattr(committer, "_POLL_SECONDS", 0.05)
+        monkeypatch.setattr(StorageCommitments, "claim_due", away)
+        entity = committing()
+        wait_until(lambda: len(looks) > 20)
+        assert caplog.text.count("storage commitments wait") == 1
+        with modality.calling(entity.port) as association:
+            modality.ask(association, TRANSACTION, stored)
             assert len(modality.report().committed) == 3
 
     def test_what_is_left_when_it_stops_is_for_the_next(
