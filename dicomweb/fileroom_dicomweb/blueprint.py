@@ -5,6 +5,7 @@ from flask import Blueprint, Response, request
 from fileroom_storage.attributes import Level
 from fileroom_storage.storage import Storage
 
+from .audit import register_audit
 from .bulk_data import retrieve_all_bulk_data, retrieve_bulk_data
 from .capabilities import add_capabilities
 from .compression import register_compression
@@ -39,6 +40,7 @@ def dicomweb_blueprint(storage: Storage, settings: DicomwebSettings | None = Non
     register_problem_handlers(blueprint)
     register_compression(blueprint)
     register_cache_policy(blueprint)
+    register_audit(blueprint, storage)
 
     @blueprint.before_request
     def before_request() -> None:

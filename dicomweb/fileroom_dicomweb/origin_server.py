@@ -10,6 +10,7 @@ from flask import request, url_for
 from fileroom_storage.errors import InstanceNotFound
 from fileroom_storage.storage import Storage, StoredInstance
 
+from . import audit
 from .media_types import MediaType, Offer, accept_ranges, choose
 from .problem import Problem, not_acceptable
 from .settings import DicomwebSettings
@@ -78,6 +79,7 @@ class OriginServer:
         instances = list(self.storage.locate(resource.unique_keys))
         if not instances:
             raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
+        audit.located(instances)
         return instances
 
     def locate_whole(self, resource: Resource) -> list[StoredInstance]:

@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 
 from fileroom_storage.storage import Storage
 
+from .audit import register_audit
 from .conditional import register_cache_policy
 from .media_types import DICOM, MediaType, Offer, choose
 from .origin_server import OriginServer
@@ -26,6 +27,7 @@ def wado_uri_blueprint(storage: Storage, settings: DicomwebSettings | None = Non
     blueprint = Blueprint("wado_uri", __name__)
     register_problem_handlers(blueprint)
     register_cache_policy(blueprint)
+    register_audit(blueprint, storage)
 
     @blueprint.before_request
     def before_request() -> None:

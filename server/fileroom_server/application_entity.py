@@ -20,10 +20,13 @@ from fileroom_server.c_move import handle_c_move
 from fileroom_server.c_store import begin_object, handle_c_store
 from fileroom_server.config import DicomConfiguration, Peer
 from fileroom_server.dimse import Handlers, is_serving, take_over
+from fileroom_server.dimse_audit import audited, end_store_transfer, record_rejection
 from fileroom_server.negotiation import accept_storage, extended_negotiation, has_usable_contexts, supported_contexts
 from fileroom_server.received_messages import BoundedReceiver
+from fileroom_server.status import Service
 from fileroom_server.storage_commitment import CommitmentRequests, handle_n_action
 from fileroom_server.transport import AssociationServer, BoundedRequestHandler
+from fileroom_storage.index.audit.recorder import AuditLog
 from fileroom_storage.storage import Storage
 
 _log = logging.getLogger(__name__)
@@ -86,11 +89,13 @@ def event_handlers(
     for storage commitment go to `commitments`; without, there is no such service.
     """
     by_ae_title = {peer.ae_title: peer for peer in peers}
+    find = partial(handle_c_find, storage=storage, ae_title=ae_title, recent=recent_answers(storage))
+    log = storage.audit
     handlers: Handlers = {
-        C_STORE: partial(handle_c_store, storage=storage),
-        C_FIND: partial(handle_c_find, storage=storage, ae_title=ae_title, recent=recent_answers(storage)),
-        C_MOVE: partial(handle_c_move, storage=storage, peers=by_ae_title),
-        C_GET: partial(handle_c_get, storage=storage),
+        C_STORE: audited(partial(handle_c_store, storage=storage), Service.C_STORE, log),
+        C_FIND: audited(find, Service.C_FIND, log),
+        C_MOVE: audited(partial(handle_c_move, storage=storage, peers=by_ae_title), Service.C_MOVE, log),
+        C_GET: audited(partial(handle_c_get, storage=storage), Service.C_GET, log),
     }
     if commitments is not None:
         handlers = {**handlers, N_ACTION: partial(handle_n_action, commitments=commitments)}
@@ -98,9 +103,10 @@ def event_handlers(
         (evt.EVT_REQUESTED, _handle_requested, [handlers, storage]),
         (evt.EVT_SOP_EXTENDED, _handle_sop_extended),
         (evt.EVT_ESTABLISHED, _log_event, ["established"]),
-        (evt.EVT_REJECTED, _log_rejection),
+        (evt.EVT_REJECTED, _handle_rejected, [log]),
         (evt.EVT_RELEASED, _log_event, ["released"]),
         (evt.EVT_ABORTED, _log_event, ["aborted"]),
+        (evt.EVT_CONN_CLOSE, _handle_closed),
     ]
 
 
@@ -181,7 +187,7 @@ def _handle_requested(event: evt.Event, handlers: Handlers, storage: Storage) ->
         # PS3.8 9.3.4: permanent, by the service user, no reason given
         association.acse.send_reject(0x01, 0x01, 0x01)
         association.is_rejected = True
-        _log_rejection(event)
+        _handle_rejected(event, storage.audit)
         return
     accept_storage(association, storage_commitment=N_ACTION in handlers)
     take_over(association, handlers)
@@ -196,6 +202,15 @@ def _handle_sop_extended(event: evt.Event) -> dict[UID, bytes]:
 def _log_event(event: evt.Event, what: str) -> None:
     peer = event.assoc.requestor
     _log.info("association with %s at %s %s", str(peer.ae_title).strip(" "), peer.address, what)
+
+
+def _handle_closed(event: evt.Event) -> None:
+    end_store_transfer(event.assoc)
+
+
+def _handle_rejected(event: evt.Event, log: AuditLog) -> None:
+    record_rejection(event, log)
+    _log_rejection(event)
 
 
 def _log_rejection(event: evt.Event) -> None:

@@ -11,6 +11,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation
 
+from fileroom_server.dimse_audit import end_store_transfer
 from fileroom_server.event_reports import AssociationReports
 from fileroom_server.received_messages import BoundedReceiver
 from fileroom_server.transport import RequestingSocket
@@ -46,6 +47,7 @@ class WaitingAssociation(Association):
             self.receiver.forget()
             if self.event_reports is not None:
                 self.event_reports.end()
+            end_store_transfer(self)
             self.ended()
 
     def _serve_requests(self) -> None:

@@ -12,6 +12,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 from fileroom_server.associations import request_association
 from fileroom_server.config import Peer
 from fileroom_server.dimse import Request, Response, send_response
+from fileroom_server.dimse_audit import Retrieval
 from fileroom_server.identifier import read_retrieve_identifier
 from fileroom_server.negotiation import options, retrieve_model
 from fileroom_server.sent_messages import is_over
@@ -51,9 +52,11 @@ def handle_c_move(request: Request, storage: Storage, peers: Mapping[str, Peer])
     # PS3.4 C.4.2.3.1: a pending response at any time. A peer that is both the caller and the destination, as movescu
     # is, may look for our association only when something comes over its own.
     delivery = _Delivery(request, storage, peer, lambda: send_response(request, tally.pending()))
-    with closing(delivery.send(instances)) as outcomes:
+    retrieval = Retrieval(request, storage, instances)
+    with closing(retrieval), closing(delivery.send(instances)) as outcomes:
         for instance, outcome in outcomes:
             tally.count(instance, outcome)
+            retrieval.count(instance, is_sent=outcome is not Outcome.FAILED)
             if request.is_cancelled():
                 yield tally.cancelled()
                 return

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fileroom_server.audit_commands import audit
 from fileroom_server.check_command import check
 from fileroom_server.commitment_commands import commitments
 from fileroom_server.config_commands import config
@@ -64,7 +65,9 @@ def main(debug: bool) -> None:  # OneLineErrors reads it
     """Receives DICOM objects, indexes them, finds them and gives them back, over DIMSE and DICOMweb."""
 
 
-for command in (serve, import_, check, conflicts, commitments, delete, deleted, database, config, viewer, doctor):
+COMMANDS = (serve, import_, check, conflicts, commitments, delete, deleted, audit, database, config, viewer, doctor)
+
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from fileroom_server.config_audit import AuditConfiguration
 from fileroom_server.config_storage_commitment import StorageCommitmentConfiguration
 from fileroom_storage.index.drivers import DRIVERS
 
@@ -187,6 +188,7 @@ class Configuration(_Section):
     storage_commitment: StorageCommitmentConfiguration = StorageCommitmentConfiguration()
     logging: LoggingConfiguration = LoggingConfiguration()
     security: SecurityConfiguration = SecurityConfiguration()
+    audit: AuditConfiguration = AuditConfiguration()
 
     @model_validator(mode="after")
     def _peers_differ(self) -> "Configuration":

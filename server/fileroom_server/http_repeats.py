@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gunicorn.util import http_date  # type: ignore[import-untyped]
 
+from fileroom_storage.index.audit.tally import Tally
 from fileroom_storage.query.recent import RecentAnswers, Version
 
 _LONGEST_HEAD = 1 << 13
@@ -28,6 +29,7 @@ class _Answer(NamedTuple):
 
     before: bytes
     behind: bytes
+    tally: Tally | None  # what counts how often it is given again, for the audit log
 
 
 class Repeats:
@@ -57,6 +59,8 @@ class Repeats:
             return False
         connection.recv(len(head))
         connection.settimeout(self._seconds)  # for silence
+        if answer.tally is not None:
+            answer.tally.again()
         connection.sendall(answer.before + self._now() + answer.behind)
         return True
 
@@ -64,7 +68,14 @@ class Repeats:
         """To be called before this thread reads a request that it has not looked at here."""
         self._asked.request = None
 
-    def keep(self, connection: socket.socket, version: Version | None, lines: list[str], body: bytes) -> None:
+    def keep(
+        self,
+        connection: socket.socket,
+        version: Version | None,
+        lines: list[str],
+        body: bytes,
+        tally: Tally | None = None,
+    ) -> None:
         """To be told of an answer to the request that this thread has last looked at, by the lines of its head."""
         asked: tuple[socket.socket, tuple[bytes, str]] | None = getattr(self._asked, "request", None)
         self.forget()
@@ -80,7 +91,7 @@ class Repeats:
         [place] = [number for number, line in enumerate(lines) if line.startswith(_DATE)]
         before = "".join([*lines[:place], _DATE]).encode("latin-1")
         behind = "".join(["\r\n", *lines[place + 1 :]]).encode("latin-1") + body
-        self._recent.keep(version, key, _Answer(before, behind), len(head) + len(before) + len(behind))
+        self._recent.keep(version, key, _Answer(before, behind, tally), len(head) + len(before) + len(behind))
 
     def _now(self) -> bytes:
         second, text = self._date

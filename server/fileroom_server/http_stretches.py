@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 
+from fileroom_dicomweb.audit import AUDIT_TALLY
 from fileroom_dicomweb.recent_answers import KEPT_OF_VERSION
 from fileroom_dicomweb.stored_answer import StoredAnswer, broken_off
 from fileroom_server.http_repeats import Repeats
@@ -59,7 +60,7 @@ class StretchSender:
         connection.sendall("".join(lines).encode("latin-1") + answer[0])
         response.headers_sent = True
         response.sent = len(answer[0])
-        self._repeats.keep(connection, environ.get(KEPT_OF_VERSION), lines, answer[0])
+        self._repeats.keep(connection, environ.get(KEPT_OF_VERSION), lines, answer[0], environ.get(AUDIT_TALLY))
         return True
 
 

@@ -7,12 +7,13 @@ import threading
 
 from fileroom_server.application_entity import create_application_entity, drain, event_handlers, listen
 from fileroom_server.association_counts import ReceiverPlace
+from fileroom_server.audit_delivery import DESTINATION, AuditDelivery
 from fileroom_server.child_process import collect_less
 from fileroom_server.committer import Committer
 from fileroom_server.config import Configuration
 from fileroom_server.heartbeat import Heartbeat
 from fileroom_server.service import Listening
-from fileroom_server.wiring import storage_settings
+from fileroom_server.wiring import audit_collector, storage_settings
 from fileroom_storage.errors import StorageError
 from fileroom_storage.storage import ORPHAN_SECONDS, Storage
 
@@ -51,6 +52,7 @@ def receive(
             threading.Thread(target=_adopt_orphans, args=(storage, stop), name="fileroom-orphans", daemon=True).start()
             purge = (configuration, storage, stop)
             threading.Thread(target=_purge, args=purge, name="fileroom-purge", daemon=True).start()
+            _send_audit_events(configuration, storage, stop)
         while not stop.wait(BEAT_SECONDS):
             heartbeat.beat()
             server.publish_count()
@@ -58,6 +60,14 @@ def receive(
         drain(server, configuration.drain_timeout)
         if committer is not None:
             committer.close()
+
+
+def _send_audit_events(configuration: Configuration, storage: Storage, stop: threading.Event) -> None:
+    collector = audit_collector(configuration)
+    if collector is None:
+        return
+    delivery = AuditDelivery(storage.audit.delivery(DESTINATION), collector, configuration.audit.syslog_confirm_time)
+    threading.Thread(target=delivery.run, args=(stop,), name="fileroom-audit", daemon=True).start()
 
 
 def _adopt_orphans(storage: Storage, stop: threading.Event) -> None:

@@ -28,6 +28,7 @@ def serve(configuration: Configuration) -> None:
 
     Then associations and requests that are running may finish; a second signal ends them at once.
     """
+    from fileroom_server.application_audit import record_start, record_stop
     from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
     from fileroom_server.heartbeat import Heartbeat
     from fileroom_server.http_process import serve_http
@@ -39,10 +40,10 @@ def serve(configuration: Configuration) -> None:
     from fileroom_server.wiring import new_or_existing_storage
 
     start_logging(configuration.logging)
-    with new_or_existing_storage(configuration):
-        pass  # before the processes, which want it to be there
+    with new_or_existing_storage(configuration) as storage:  # before the processes, which want it to be there
+        _check_addresses(configuration)
+        record_start(storage)
     http = configuration.http
-    _check_addresses(configuration)
     dicom = configuration.dicom
     listener = listening_socket(http.host, http.port)
     dicom_listener = listening_socket(dicom.host, dicom.port)
@@ -78,7 +79,9 @@ def serve(configuration: Configuration) -> None:
             started=lambda: _tell(configuration, receivers[0].port, web.port), stopping=stop_listening
         )
     except StartFailure as failure:
+        record_stop(configuration)
         raise click.ClickException(str(failure)) from None
+    record_stop(configuration)
     sys.exit(code)
 
 

@@ -164,6 +164,10 @@ class Receiver:
 
     def _told(self, arrival: Arrival, outcome: Outcome) -> StoreOutcome:
         """What has become of an arrival, after those who observe have heard of it."""
+        transfer = arrival.provenance.transfer
+        if transfer is not None:
+            study = outcome.study_instance_uid or arrival.study_instance_uid
+            transfer.count(study, arrival.sop_class_uid, arrival.patient_id)
         if outcome.stored:
             self._notify(
                 InstanceStored(

@@ -15,6 +15,8 @@ from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
 from .events import Event
 from .index import schema
 from .index.arrival import Provenance
+from .index.audit.event import Actor
+from .index.audit.recorder import AuditLog
 from .index.commitments import (
     Claim,
     CommitmentRequest,
@@ -58,7 +60,8 @@ Observer = Callable[[Event], None]
 class StorageSettings:
     """Where the data live. `database` is a SQLAlchemy URL; None puts SQLite beside the objects in `data`.
 
-    What is deleted can be restored for `undo_time`; what is rejected for good, unless `purge_rejected`.
+    What is deleted can be restored for `undo_time`; what is rejected for good, unless `purge_rejected`. `audit` has
+    whatever is done written to the audit log.
     """
 
     data: Path
@@ -68,6 +71,7 @@ class StorageSettings:
     pool: ConnectionPool = field(default_factory=ConnectionPool)
     undo_time: timedelta = timedelta(days=7)
     purge_rejected: bool = False
+    audit: bool = False
 
     @property
     def database_url(self) -> str:
@@ -97,6 +101,7 @@ class Storage:
         self._reader = IndexReader(self._engine, self._tables, server_values)
         self._retriever = Retriever(self._objects)
         self._version = IndexVersion(self._engine)
+        self.audit = AuditLog(self._engine, self._tables, enabled=settings.audit)
         self._maintenance = Maintenance(self._engine, self._tables, retention)
         self._trash = Trash(self._engine, self._tables, retention)
         self._checker = Checker(
@@ -119,6 +124,7 @@ class Storage:
     def close(self) -> None:
         """Commits what has been accepted, then lets go of the database."""
         self._writer.close()
+        self.audit.close()
         self._version.close()
         self._commitment_engine.dispose()
         self._writer_engine.dispose()
@@ -278,12 +284,13 @@ class Storage:
 
     # -- delete --------------------------------------------------------------------------------------------
 
-    def delete(self, unique_keys: Mapping[str, str]) -> Deletion:
+    def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None) -> Deletion:
         """Takes all instances under these unique keys, by keyword, out of use, at once and all together.
 
-        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing.
+        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing. The audit
+        log names the `actor`, here and below.
         """
-        return self._deleter.delete(unique_keys)
+        return self._deleter.delete(unique_keys, self.audit.actor(actor))
 
     def reject(self, unique_keys: Mapping[str, str], code: str, provenance: Provenance) -> Deletion:
         """Stores a rejection note about these instances, which takes them out of use (IHE IOCM).
@@ -312,18 +319,18 @@ class Storage:
         """Raises InstanceNotFound where it was restored or purged."""
         return self._trash.deletion(pk)
 
-    def restore(self, pk: int) -> Restoration:
+    def restore(self, pk: int, actor: Actor | None = None) -> Restoration:
         """Undoes a deletion; a rejection is revoked, and its note goes. Raises InstanceNotFound."""
-        return self._deleter.restore(pk)
+        return self._deleter.restore(pk, self.audit.actor(actor))
 
-    def purge(self, pk: int) -> int:
+    def purge(self, pk: int, actor: Actor | None = None) -> int:
         """Ends the undo time of a deletion now; returns how many objects are gone for good. Raises InstanceNotFound."""
         self._trash.deletion(pk)
-        return self._deleter.purge(pk)
+        return self._deleter.purge(pk, self.audit.actor(actor))
 
-    def purge_expired(self) -> int:
+    def purge_expired(self, actor: Actor | None = None) -> int:
         """Purges what has outlived its undo time; to be called now and then by one process or many."""
-        return self._deleter.purge_expired()
+        return self._deleter.purge_expired(self.audit.actor(actor))
 
     # -- conflicts -----------------------------------------------------------------------------------------
 
@@ -334,7 +341,7 @@ class Storage:
         """Raises InstanceNotFound."""
         return self._maintenance.conflict(pk)
 
-    def resolve_conflict(self, pk: int, resolution: Resolution) -> None:
+    def resolve_conflict(self, pk: int, resolution: Resolution, actor: Actor | None = None) -> None:
         """KEEP leaves the index as it is, ACCEPT takes over what the object says. Raises InstanceNotFound.
 
         The copy that is out of use then can be restored like what was deleted.
@@ -349,9 +356,9 @@ class Storage:
             if location is None:
                 raise InstanceNotFound("the object that brought the conflict is gone; resolve with `keep`")
             arrival = self._checker.arrival(location)
-        self._maintenance.resolve(pk, resolution, arrival)
+        self._maintenance.resolve(pk, resolution, arrival, self.audit.actor(actor))
         if not self.settings.undo_time:
-            self._deleter.purge_expired()
+            self.purge_expired(actor)
 
     # -- consistency ---------------------------------------------------------------------------------------
 
