@@ -98,7 +98,8 @@ def event_handlers(
         C_GET: audited(partial(handle_c_get, storage=storage), Service.C_GET, log),
     }
     if commitments is not None:
-        handlers = {**handlers, N_ACTION: partial(handle_n_action, commitments=commitments)}
+        action = partial(handle_n_action, commitments=commitments)
+        handlers = {**handlers, N_ACTION: audited(action, Service.N_ACTION, log)}
     return [
         (evt.EVT_REQUESTED, _handle_requested, [handlers, storage]),
         (evt.EVT_SOP_EXTENDED, _handle_sop_extended),

@@ -78,6 +78,8 @@ def audited(handler: Handler, service: Service, log: AuditLog) -> Handler:
         return handler
     if service is Service.C_STORE:
         return partial(_store, handler, log)
+    if service is Service.N_ACTION:
+        return partial(_ask_commitment, handler, log)
     return partial(_find if service is Service.C_FIND else _retrieve, handler, log)
 
 
@@ -111,6 +113,20 @@ def _find(handler: Handler, log: AuditLog, request: Request) -> Iterator[Respons
         raise
     finally:
         _record(log, request, EventId.QUERY, Action.EXECUTE, code)
+
+
+def _ask_commitment(handler: Handler, log: AuditLog, request: Request) -> Iterator[Response]:
+    """The action information tells which instances it is about."""
+    code: int | None = None
+    try:
+        for response in handler(request):
+            code = response.status.code
+            yield response
+    except Exception as error:
+        code = status_of(error, Service.N_ACTION).code
+        raise
+    finally:
+        _record(log, request, EventId.DICOM_INSTANCES_ACCESSED, Action.READ, code)
 
 
 def _retrieve(handler: Handler, log: AuditLog, request: Request) -> Iterator[Response]:

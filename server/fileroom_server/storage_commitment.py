@@ -9,8 +9,8 @@ from pydicom.datadict import tag_for_keyword
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import N_ACTION
 
-from fileroom_server.c_store import provenance
 from fileroom_server.dimse import Request, Response
+from fileroom_server.dimse_audit import actor_of
 from fileroom_server.event_reports import Event
 from fileroom_server.negotiation import STORAGE_COMMITMENT_PUSH_MODEL, STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE
 from fileroom_server.status import (
@@ -54,13 +54,13 @@ def handle_n_action(request: Request, commitments: CommitmentRequests) -> Iterat
     if message.ActionTypeID != _REQUEST_STORAGE_COMMITMENT:
         raise NoSuchAction("the one action type is 1, Request Storage Commitment")
     transaction_uid, references = read_action_information(request.data_set, request.transfer_syntax)
-    source = provenance(request.association)
+    actor = actor_of(request.association)
     asked = CommitmentRequest(
         transaction_uid=transaction_uid,
         references=references,
         calling_ae_title=request.calling_ae_title,
-        called_ae_title=source.called_ae_title or str(request.association.acceptor.ae_title).strip(" "),
-        remote_address=source.remote_address,
+        called_ae_title=actor.called_ae_title or str(request.association.acceptor.ae_title).strip(" "),
+        remote_address=actor.remote_address,
     )
     commitments.take(asked, request.association, request.context_id)
     _log.info(
