@@ -88,7 +88,7 @@ def test_instances_that_were_stored() -> None:
     )
     event = message.find("EventIdentification")
     assert event is not None
-    assert dict(event.attrib) == {
+    assert dict(event.items()) == {
         "EventActionCode": "C",
         "EventDateTime": "2026-11-27T09:30:00.000120Z",
         "EventOutcomeIndicator": "0",
@@ -113,7 +113,7 @@ def test_instances_that_were_stored() -> None:
     study, patient, _ = message.findall("ParticipantObjectIdentification")
     assert study.get("ParticipantObjectID") == uid(1)
     [sop_class] = study.iter("SOPClass")
-    assert dict(sop_class.attrib) == {"UID": CT_IMAGE_STORAGE, "NumberOfInstances": "30"}
+    assert dict(sop_class.items()) == {"UID": CT_IMAGE_STORAGE, "NumberOfInstances": "30"}
     assert patient.get("ParticipantObjectID") == "P1"
 
 
