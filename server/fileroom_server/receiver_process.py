@@ -1,6 +1,7 @@
 """The receiving process: the application entity, its storage, and the adoption of what a crash left behind."""
 
 import logging
+import resource
 import signal
 import socket
 import threading
@@ -20,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 PURGE_SECONDS = 60.0
+_DESCRIPTORS = 65_536
 
 
 def receive(
@@ -33,14 +35,22 @@ def receive(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _allow_descriptors()
     dicom, peers = configuration.dicom, configuration.peers
     with Storage.open(storage_settings(configuration)) as storage:
         entity = create_application_entity(dicom, peers, only_peers_may_call=configuration.only_peers_may_call)
         committer = None
         if configuration.storage_commitment.enabled:
             owner = f"{socket.gethostname()}:{listener.getsockname()[1]}/{place.number}"
-            committer = Committer(storage, entity, peers, configuration.storage_commitment, owner)
-        handlers = event_handlers(storage, dicom.ae_title, peers, committer)
+            committer = Committer(storage, entity, peers, configuration.storage_commitment, owner, dicom.tls)
+        handlers = event_handlers(
+            storage,
+            dicom.ae_title,
+            peers,
+            committer,
+            own_tls=dicom.tls,
+            maximum_find_results=dicom.maximum_find_results,
+        )
         server = listen(entity, listener.getsockname()[:2], handlers, listener, place)
         collect_less()
         heartbeat.beat()
@@ -58,6 +68,14 @@ def receive(
         drain(server, configuration.drain_timeout)
         if committer is not None:
             committer.close()
+
+
+def _allow_descriptors() -> None:
+    """As many open files as this process may have: connections are counted elsewhere, and less kindly refused here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _adopt_orphans(storage: Storage, stop: threading.Event) -> None:
