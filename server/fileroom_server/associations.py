@@ -14,6 +14,7 @@ from pynetdicom.transport import AddressInformation
 from fileroom_server.dimse_audit import end_store_transfer
 from fileroom_server.event_reports import AssociationReports
 from fileroom_server.received_messages import BoundedReceiver
+from fileroom_server.tls import TlsContext
 from fileroom_server.transport import RequestingSocket
 from fileroom_server.upper_layer import UpperLayer
 
@@ -29,6 +30,7 @@ class WaitingAssociation(Association):
         self.dimse = self.receiver = BoundedReceiver(self)
         self.ended: Callable[[], None] = lambda: None  # called when it has nothing more to do
         self.event_reports: AssociationReports | None = None
+        self.failure = ""
         # they reach the timers of the provider
         self.acse_timeout = ae.acse_timeout
         self.network_timeout = ae.network_timeout
@@ -39,10 +41,9 @@ class WaitingAssociation(Association):
             self.event_reports = AssociationReports(self, self.upper_layer.wake)
         return self.event_reports
 
-    def _run_reactor(self) -> None:
-        """Serves one request after the other until the association ends."""
+    def run_reactor(self) -> None:
         try:
-            self._serve_requests()
+            super().run_reactor()
         finally:
             self.receiver.forget()
             if self.event_reports is not None:
@@ -50,7 +51,8 @@ class WaitingAssociation(Association):
             end_store_transfer(self)
             self.ended()
 
-    def _serve_requests(self) -> None:
+    def _run_reactor(self) -> None:
+        """Serves one request after the other until the association ends."""
         while not self._kill:
             idle = self.dul._idle_timer
             self.upper_layer.work(self._is_called, self._patience())
@@ -128,18 +130,21 @@ def request_association(
     *,
     roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
     calling_ae_title: str | None = None,
+    tls: TlsContext | None = None,
 ) -> WaitingAssociation:
     """Asks a peer for an association, in this thread, which also does what is to be done in it.
 
-    `is_established` tells whether there is one. The contexts get their identifiers. `connected` is called when the
-    peer has the connection, before it is asked. `calling_ae_title` is the entity's own unless the peer knows it by
-    another one.
+    `is_established` tells whether there is one, else `failure` perhaps why not. The contexts get their identifiers.
+    `connected` is called when the peer has the connection, before it is asked. `calling_ae_title` is the entity's own
+    unless the peer knows it by another one.
     """
     association = WaitingAssociation(entity, MODE_REQUESTOR)
     association.bind(evt.EVT_CONN_OPEN, lambda _event: connected())
     peer = AddressInformation.from_addr_port(*address)
     local = AddressInformation("::0" if ":" in peer.address else "", 0)
-    association.set_socket(RequestingSocket(association, address=local))
+    connection = RequestingSocket(association, address=local)
+    connection.tls, connection.host = tls, address[0]
+    association.set_socket(connection)
     association.acceptor.ae_title = ae_title
     association.acceptor.address_info = peer
     requestor = association.requestor
@@ -155,4 +160,5 @@ def request_association(
         requestor.add_negotiation_item(role)
     association._is_paused = True  # there is no reactor that could be in the way
     association.request()
+    association.failure = connection.failure
     return association

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
+from fileroom_server.access import check_allowed
 from fileroom_server.dimse import Request, Response
 from fileroom_server.dimse_audit import store_transfer
 from fileroom_server.received_messages import Incoming, ReceivedDataSet
@@ -35,7 +36,11 @@ def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
 
 
 def begin_object(message: C_STORE, context_id: int, association: Association, storage: Storage) -> Incoming | None:
-    """Begins to store what is being received; None where the request does not tell enough for it."""
+    """Begins to store what is being received; None where the request does not tell enough for it.
+
+    Raises NotAuthorized: nothing is kept of what this peer may not store.
+    """
+    check_allowed(association, message)
     context = association._accepted_cx.get(context_id)
     sop_class_uid, sop_instance_uid = message.AffectedSOPClassUID, message.AffectedSOPInstanceUID
     if context is None or not sop_class_uid or not sop_instance_uid:

@@ -9,9 +9,11 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from fileroom_server.associations import WaitingAssociation, request_association
 from fileroom_server.config import Peer
+from fileroom_server.config_tls import NO_CERTIFICATE, DicomTlsConfiguration
 from fileroom_server.event_reports import Event, NotReported, report_event
 from fileroom_server.negotiation import STORAGE_COMMITMENT_PUSH_MODEL
 from fileroom_server.sent_messages import is_over
+from fileroom_server.tls import TlsUnusable, client_tls
 from fileroom_storage.pixels.transfer_syntaxes import UNCOMPRESSED
 
 _log = logging.getLogger(__name__)
@@ -25,8 +27,11 @@ class Delivery:
     Once the peer could not be reached it is not tried again by the same delivery.
     """
 
-    def __init__(self, entity: AE, ae_title: str, peer: Peer | None) -> None:
+    def __init__(
+        self, entity: AE, ae_title: str, peer: Peer | None, own_tls: DicomTlsConfiguration = NO_CERTIFICATE
+    ) -> None:
         self._entity = entity
+        self._own_tls = own_tls
         self._ae_title = ae_title
         self._peer = peer
         self._association: WaitingAssociation | None = None
@@ -85,7 +90,10 @@ class Delivery:
                 # PS3.4 J.3.3: who reports is the SCP
                 roles=[build_role(STORAGE_COMMITMENT_PUSH_MODEL, scp_role=True)],
                 calling_ae_title=called_ae_title,
+                tls=client_tls(peer, self._own_tls),
             )
+        except TlsUnusable as error:
+            raise NotReported(f"{peer.ae_title} cannot be called over TLS: {error}") from error
         except OSError as error:
             raise NotReported(f"{peer.ae_title} cannot be reached at {peer.host}: {error.strerror or error}") from error
 

@@ -24,6 +24,7 @@ from fileroom_server.associations import WaitingAssociation
 from fileroom_server.commitment_delivery import Delivery, EventOf, check_status
 from fileroom_server.config import Peer
 from fileroom_server.config_storage_commitment import StorageCommitmentConfiguration
+from fileroom_server.config_tls import NO_CERTIFICATE, DicomTlsConfiguration
 from fileroom_server.event_reports import EventReport, NotReported
 from fileroom_server.negotiation import is_storage
 from fileroom_server.status import failure_reason
@@ -91,7 +92,9 @@ class Committer:
         peers: Iterable[Peer],
         settings: StorageCommitmentConfiguration,
         owner: str,
+        own_tls: DicomTlsConfiguration = NO_CERTIFICATE,
     ) -> None:
+        self._own_tls = own_tls
         self._commitments = storage.commitments
         self._storage = storage
         self._entity = entity
@@ -237,7 +240,8 @@ class Committer:
 
     def _work(self, lane: _Lane, tasks: Iterable[_Task]) -> None:
         try:
-            with closing(Delivery(self._entity, lane.ae_title, self._peers.get(lane.ae_title))) as delivery:
+            peer = self._peers.get(lane.ae_title)
+            with closing(Delivery(self._entity, lane.ae_title, peer, self._own_tls)) as delivery:
                 for task in tasks:
                     self._attempt(task, delivery)
         finally:

@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+
+from fileroom_server.config_section import Section
 
 
 def _host_or_none(value: str) -> str:
@@ -11,9 +13,7 @@ def _host_or_none(value: str) -> str:
     return value
 
 
-class AuditConfiguration(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
+class AuditConfiguration(Section):
     enabled: bool = True
     syslog_host: Annotated[str, AfterValidator(_host_or_none)] = ""
     syslog_port: Annotated[int, Field(ge=1, le=65535)] = 6514

@@ -19,7 +19,9 @@ from .negotiation import (
     is_storage,
     supported_contexts,
 )
+from .peer_services import PeerService
 from .status import FAILURE_MEANINGS
+from .tls import CIPHER_SUITES
 
 _KEY_TYPES = {KeyType.UNIQUE: "unique", KeyType.REQUIRED: "required", KeyType.OPTIONAL: "optional"}
 _ORIGINS = {Origin.HEADER: "", Origin.COUNTED: "kept by the index", Origin.SERVER: "the same for all"}
@@ -42,6 +44,10 @@ def statement() -> str:
         port=dicom.port,
         maximum_pdu_size=dicom.maximum_pdu_size,
         maximum_associations=dicom.maximum_associations,
+        maximum_associations_per_address=dicom.maximum_associations_per_address,
+        maximum_find_results=f"{dicom.maximum_find_results:,}",
+        cipher_suites=", ".join(CIPHER_SUITES),
+        services=", ".join(f"`{service}`" for service in PeerService),
         contexts=_contexts(),
         storage_class_count=len(classes),
         storage_classes=_table(("SOP Class", "UID"), ((_name(uid) + _retired(uid), f"`{uid}`") for uid in classes)),

@@ -14,6 +14,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT
 from pynetdicom.presentation import PresentationContext
 
+from fileroom_server.access import check_allowed
 from fileroom_server.command_set import DATA_SET_PRESENT, NO_DATA_SET, encode_command_set
 from fileroom_server.received_messages import BoundedReceiver
 from fileroom_server.sent_messages import fragment_length, fragments_of, is_over, send_message
@@ -185,6 +186,7 @@ def _responses(request: Request, handler: Handler) -> Generator[Response, None, 
     try:
         if not request.message.is_valid_request:
             raise InvalidRequest(f"{_missing(request.message)} is missing or too long")
+        check_allowed(request.association, request.message)
         yield from handler(request)
     except GeneratorExit:
         raise

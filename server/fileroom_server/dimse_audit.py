@@ -9,6 +9,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND, C_MOVE, C_STORE
 
 from fileroom_server.dimse import Handler, Request, Response
+from fileroom_server.reception import Refusal
 from fileroom_server.status import SUCCESS, Service, status_of
 from fileroom_storage.index.audit.event import Action, Actor, AuditEvent, EventId, EventType, Outcome
 from fileroom_storage.index.audit.recorder import AuditLog
@@ -69,6 +70,24 @@ def record_rejection(event: evt.Event, log: AuditLog) -> None:
             detail={"reason": f"association rejected: result, source, reason {codes} (PS3.8 9.3.4)"},
         ),
         codes,
+    )
+
+
+def record_refusal(refusal: Refusal, log: AuditLog) -> None:
+    """Somebody who was turned away before there was an association."""
+    codes = ", ".join(map(str, refusal.codes))
+    told = f" (result, source, reason {codes} of PS3.8 9.3.4)" if codes else ""
+    _tally(
+        log,
+        AuditEvent(
+            EventId.SECURITY_ALERT,
+            Action.EXECUTE,
+            Actor("DIMSE", refusal.calling_ae_title.strip(" ") or None, refusal.address),
+            Outcome.MINOR_FAILURE,
+            EventType.NODE_AUTHENTICATION,
+            detail={"reason": f"not let in: {refusal.reason}{told}"},
+        ),
+        refusal.reason,
     )
 
 

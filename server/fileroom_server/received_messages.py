@@ -1,6 +1,7 @@
 """From fragments to DIMSE messages (PS3.8 E.2, PS3.7 6.3): bounded in number and size, and C-STORE without detours."""
 
 import logging
+import math
 import mmap
 import queue
 import tempfile
@@ -21,6 +22,7 @@ from pynetdicom.pdu_primitives import P_DATA
 
 from fileroom_server import command_set
 from fileroom_server.upper_layer import UpperLayer
+from fileroom_storage.errors import UnusableObject, UnusableReason
 
 _log = logging.getLogger(__name__)
 
@@ -57,13 +59,15 @@ BeginObject = Callable[[C_STORE, int], Incoming | None]
 class ReceivedDataSet(BytesIO):
     """A data set that is being received: a small one in memory, a larger one in storage or in a temporary file.
 
-    `begin` begins to store it, or returns None where that cannot be done before all of it is here.
+    `begin` begins to store it, or returns None where that cannot be done before all of it is here. Of what is longer
+    than `limit` nothing is kept.
     """
 
-    def __init__(self, begin: Callable[[], Incoming | None] | None = None) -> None:
+    def __init__(self, begin: Callable[[], Incoming | None] | None = None, limit: float = math.inf) -> None:
         super().__init__()
         self.incoming: Incoming | None = None
         self._begin = begin
+        self._limit = limit
         self._failure: Exception | None = None
         self._file: IO[bytes] | None = None
         self._size = 0
@@ -76,6 +80,8 @@ class ReceivedDataSet(BytesIO):
         if self._begin is not None and self._size + len(fragment) > _BEFORE_STORING:
             self._start_storing()
         self._size += len(fragment)
+        if self._size > self._limit:
+            self._give_up()
         if self.incoming is not None or self._failure is not None:
             self._store(fragment)
             return len(fragment)
@@ -116,6 +122,13 @@ class ReceivedDataSet(BytesIO):
             self._failure = error
         if self.incoming is not None and self._size:
             self._store(super().getbuffer())
+
+    def _give_up(self) -> None:
+        self.discard()
+        self.incoming, self._limit = None, math.inf
+        self._failure = UnusableObject(
+            UnusableReason.TOO_LARGE, "larger than dicom.maximum_object_size, so nothing is kept"
+        )
 
     def _store(self, fragment: bytes | memoryview) -> None:
         if self.incoming is None:
@@ -232,7 +245,8 @@ class BoundedReceiver(DIMSEServiceProvider):
         if not _has_data_set(elements):
             self._deliver(context_id, request)
             return
-        self._context_id, self._request, self._data_set = context_id, request, ReceivedDataSet(begin)
+        limit = getattr(self.assoc.ae, "maximum_object_size", 0) or math.inf
+        self._context_id, self._request, self._data_set = context_id, request, ReceivedDataSet(begin, limit)
         if isinstance(request, C_STORE):
             request.DataSet = self._data_set
         else:

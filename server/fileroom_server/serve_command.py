@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fileroom_server.config import Configuration, masked_url
-from fileroom_server.config_options import with_configuration
+from fileroom_server.config_errors import ConfigurationError
+from fileroom_server.config_options import UnusableConfiguration, with_configuration
 from fileroom_server.output import write_line
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def serve(configuration: Configuration) -> None:
     Then associations and requests that are running may finish; a second signal ends them at once.
     """
     from fileroom_server.application_audit import record_start, record_stop
-    from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
+    from fileroom_server.application_entity import association_counts
+    from fileroom_server.association_counts import ReceiverPlace
     from fileroom_server.heartbeat import Heartbeat
     from fileroom_server.http_process import serve_http
     from fileroom_server.listening import listening_socket
@@ -37,8 +39,11 @@ def serve(configuration: Configuration) -> None:
     from fileroom_server.receiver_process import receive
     from fileroom_server.service import Service
     from fileroom_server.supervisor import StartFailure, Supervisor
+    from fileroom_server.tls import tls_problems
     from fileroom_server.wiring import new_or_existing_storage
 
+    if unusable := list(tls_problems(configuration)):
+        raise UnusableConfiguration(ConfigurationError(unusable))
     start_logging(configuration.logging)
     with new_or_existing_storage(configuration) as storage:  # before the processes, which want it to be there
         _check_addresses(configuration)
@@ -47,7 +52,7 @@ def serve(configuration: Configuration) -> None:
     dicom = configuration.dicom
     listener = listening_socket(http.host, http.port)
     dicom_listener = listening_socket(dicom.host, dicom.port)
-    counts = AssociationCounts(dicom.processes)
+    counts = association_counts(dicom, dicom.processes)
     heartbeats = [Heartbeat(_HEARTBEAT_PATIENCE) for _ in range(dicom.processes)]
 
     def receiver(number: int) -> Service:
@@ -112,10 +117,12 @@ def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None
     peer = f"-aec {shlex.quote(dicom.ae_title)} {reachable_host(dicom.host)} {dicom_port}"
     if configuration.only_peers_may_call:
         peer = f"-aet {shlex.quote(configuration.peers[0].ae_title)} {peer}"
+    if dicom.tls.is_on:
+        peer = f"{'+tls KEY CERTIFICATE' if dicom.tls.require_client_certificate else '+tla'} -ic {peer}"
     write_line(
         f"""fileroom is running.
 
-  DICOM     {dicom.ae_title} at {address(dicom.host, dicom_port)}
+  DICOM     {dicom.ae_title} at {address(dicom.host, dicom_port)}{", TLS" if dicom.tls.is_on else ""}
   DICOMweb  http://{address(http.host, http_port)}{http.prefix}
   Viewer    {viewer}
   Health    {url}/health/ready

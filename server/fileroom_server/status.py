@@ -5,6 +5,8 @@ from enum import StrEnum
 
 from pydicom.datadict import tag_for_keyword
 
+from fileroom_server.access import NotAuthorized
+from fileroom_server.tls import TlsUnusable
 from fileroom_storage.errors import (
     DuplicateTransaction,
     InvalidQuery,
@@ -25,6 +27,7 @@ class Service(StrEnum):
     C_MOVE = "C-MOVE"
     C_GET = "C-GET"
     N_ACTION = "N-ACTION"
+    C_ECHO = "C-ECHO"
 
 
 class InvalidRequest(Exception):
@@ -33,6 +36,10 @@ class InvalidRequest(Exception):
 
 class SopClassNotSupported(Exception):
     """A request whose SOP Class has no such service."""
+
+
+class TooManyMatches(Exception):
+    """A C-FIND with more matches than are returned."""
 
 
 class MoveDestinationUnknown(Exception):
@@ -96,6 +103,7 @@ SUB_OPERATIONS_FAILED = 0xA702
 
 PROCESSING_FAILURE = 0x0110  # PS3.7 C.5.17
 _SOP_CLASS_NOT_SUPPORTED = 0x0122
+_NOT_AUTHORIZED = 0x0124  # PS3.7 C.5.22
 _OUT_OF_RESOURCES = 0xA700
 _CANNOT_CALCULATE_MATCHES = 0xA701
 _MOVE_DESTINATION_UNKNOWN = 0xA801
@@ -117,6 +125,9 @@ _UNUSABLE = {
 _CODES: dict[type[Exception], int] = {
     InvalidRequest: 0xC010,
     SopClassNotSupported: _SOP_CLASS_NOT_SUPPORTED,
+    NotAuthorized: _NOT_AUTHORIZED,
+    TooManyMatches: _OUT_OF_RESOURCES,
+    TlsUnusable: SUB_OPERATIONS_FAILED,
     InvalidQuery: _DOES_NOT_MATCH_SOP_CLASS,
     MoveDestinationUnknown: _MOVE_DESTINATION_UNKNOWN,
     StorageUnavailable: _OUT_OF_RESOURCES,

@@ -83,7 +83,7 @@ class Requester:
                 yield association
 
     @contextmanager
-    def listening(self, port: int, *, negotiates_role: bool = True) -> Iterator[None]:
+    def listening(self, port: int, *, negotiates_role: bool = True, tls: Any = None) -> Iterator[None]:
         """Takes associations of the server for reports, there."""
         entity = AE(ae_title=self.ae_title)
         entity.require_called_aet = True
@@ -92,7 +92,7 @@ class Requester:
         else:
             entity.add_supported_context(PUSH_MODEL)
         handlers: Any = [(evt.EVT_N_EVENT_REPORT, self._handle_report)]
-        entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+        entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
         try:
             yield
         finally:

@@ -1,6 +1,7 @@
 """Storage Commitment Push Model SCP: what is asked, what is looked at, what is reported and where."""
 
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,8 +19,9 @@ from fileroom_server.application_entity import create_application_entity, drain,
 from fileroom_server.committer import Committer
 from fileroom_server.config import DicomConfiguration, Peer
 from fileroom_server.config_storage_commitment import StorageCommitmentConfiguration
-from fileroom_storage.errors import StorageUnavailable
+from fileroom_storage.errors import InstanceNotFound, StorageUnavailable
 from fileroom_storage.storage import CommitmentState, Storage, StorageCommitments
+from tests.certificates import Authority
 from tests.databases import free_port
 from tests.made import CT_IMAGE_STORAGE, encoded, made, uid
 from tests.server.cli.senders import wait_until
@@ -577,3 +579,30 @@ def test_objects_on_their_way_are_not_waited_for(
         store(storage, made(SOPInstanceUID=uid(1, 1, 1)))
         assert modality.ask(association, uid(77, 2), [uid(1, 1, 1)]) == 0x0000
         assert modality.report().event_type == 1
+
+
+class TestAccess:
+    def test_a_peer_that_may_not_use_it(self, committing: Committing, peer: Peer, modality: Requester) -> None:
+        entity = committing(peer.model_copy(update={"services": ("store", "echo")}))
+        with associated(entity.port, PUSH_MODEL, VERIFICATION, calling="MODALITY") as association:
+            assert [context.abstract_syntax for context in association.accepted_contexts] == [VERIFICATION]
+            # over the context of another service
+            association._accepted_cx[3].abstract_syntax = UID(PUSH_MODEL)
+            assert modality.ask(association, TRANSACTION, [uid(1, 1, 0)]) == 0x0124
+        with pytest.raises(InstanceNotFound):
+            state(entity.storage)
+
+    def test_a_peer_that_is_reported_to_over_tls(
+        self, committing: Committing, peer: Peer, modality: Requester, stored: list[str], tmp_path: Path
+    ) -> None:
+        authority = Authority(tmp_path, "authority")
+        certificate = authority.issue("modality.example.org")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.certificate, certificate.key)
+        peer = peer.model_copy(update={"tls": True, "tls_ca": str(authority.certificate)})
+        entity = committing(peer, same_association=False)
+        with modality.listening(peer.port, tls=context):
+            with modality.calling(entity.port) as association:
+                assert modality.ask(association, TRANSACTION, stored) == 0x0000
+            assert len(modality.report().committed) == len(stored)
+            wait_until_reported(entity.storage)
