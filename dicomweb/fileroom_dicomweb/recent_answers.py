@@ -9,9 +9,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from fileroom_storage.errors import StorageError
+from fileroom_storage.monitor import UNWATCHED, Monitor
 from fileroom_storage.query.recent import RecentAnswers, Version
 from fileroom_storage.storage import ObjectFile, Piece, StoredInstance, Stretch
 
+from .request_facts import OPERATION
 from .stored_answer import StoredAnswer
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class _Answer(NamedTuple):
     status: str
     headers: Headers
     body: "bytes | _Stored"
+    operation: str
 
 
 class _Stored(NamedTuple):
@@ -54,8 +57,10 @@ class RecentResponses:
         app: "WSGIApplication",
         version: Callable[[], Version | None],
         open_stretches: Callable[[StoredInstance], ObjectFile],
+        monitor: Monitor = UNWATCHED,
     ) -> None:
         self._app = app
+        self._monitor = monitor
         self._open_stretches = open_stretches
         self._recent: RecentAnswers[_Answer] = RecentAnswers(version, _MOST_BYTES)
 
@@ -64,8 +69,10 @@ class RecentResponses:
             return self._app(environ, start_response)
         key, version = _key(environ), self._recent.version()
         answer = self._recent.find(key)
+        self._monitor.looked_up("responses", found=answer is not None)
         if answer is not None:
             environ[KEPT_OF_VERSION] = version
+            environ[OPERATION] = answer.operation
             body = [answer.body] if isinstance(answer.body, bytes) else self._opened(answer.body)
             if body is not None:
                 start_response(answer.status, list(answer.headers))
@@ -84,10 +91,12 @@ class RecentResponses:
         chunks = self._app(environ, start)
         if not started:
             return chunks
-        (status, headers), version = started[0], environ[INDEX_VERSION]
+        (status, headers), version, operation = started[0], environ[INDEX_VERSION], environ.get(OPERATION, "")
         if isinstance(chunks, StoredAnswer):
             start_response(status, list(headers))
-            return self._stored(key, version, environ.get(STORED_INSTANCE), chunks, _Answer(status, headers, b""))
+            return self._stored(
+                key, version, environ.get(STORED_INSTANCE), chunks, _Answer(status, headers, b"", operation)
+            )
         iterator = iter(chunks)
         body: list[bytes] = []
         try:
@@ -101,7 +110,7 @@ class RecentResponses:
         whole = b"".join(body)
         if not any(name.lower() == "content-length" for name, _ in headers):
             headers.append(("Content-Length", str(len(whole))))
-        self._recent.keep(version, key, _Answer(status, headers, whole), len(whole))
+        self._recent.keep(version, key, _Answer(status, headers, whole, operation), len(whole))
         start_response(status, list(headers))
         return [whole]
 

@@ -60,9 +60,11 @@ class StoreTransaction:
             if isinstance(error, StorageUnavailable):
                 # what follows would wait in vain
                 self._unavailable = error
+            self.storage.monitor.refused(self._provenance.source, error)
             self.response.add_failed(failure_reason(error), str(error), *uids())
         except Exception as error:  # noqa: BLE001  # one object must not keep the others out
             log_unexpected(error)
+            self.storage.monitor.refused(self._provenance.source, error)
             self.response.add_failed(failure_reason(error), "processing failure; the server's log says where", *uids())
 
     def _store(self, chunks: Iterable[bytes]) -> None:

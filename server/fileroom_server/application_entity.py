@@ -14,6 +14,7 @@ from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
 from pynetdicom.events import EventHandlerType
 
 from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
+from fileroom_server.association_record import begin_record, record_of
 from fileroom_server.c_find import handle_c_find, recent_answers
 from fileroom_server.c_get import handle_c_get
 from fileroom_server.c_move import handle_c_move
@@ -91,10 +92,10 @@ def event_handlers(storage: Storage, ae_title: str, peers: Iterable[Peer] = ()) 
     return [
         (evt.EVT_REQUESTED, _handle_requested, [handlers, storage]),
         (evt.EVT_SOP_EXTENDED, _handle_sop_extended),
-        (evt.EVT_ESTABLISHED, _log_event, ["established"]),
+        (evt.EVT_ESTABLISHED, _handle_established),
         (evt.EVT_REJECTED, _log_rejection),
-        (evt.EVT_RELEASED, _log_event, ["released"]),
-        (evt.EVT_ABORTED, _log_event, ["aborted"]),
+        (evt.EVT_RELEASED, _handle_end, ["released"]),
+        (evt.EVT_ABORTED, _handle_end, ["aborted"]),
     ]
 
 
@@ -171,6 +172,7 @@ def _quieten_pynetdicom() -> None:
 
 def _handle_requested(event: evt.Event, handlers: Handlers, storage: Storage) -> None:
     association = event.assoc
+    begin_record(association)
     if not has_usable_contexts(association):
         # PS3.8 9.3.4: permanent, by the service user, no reason given
         association.acse.send_reject(0x01, 0x01, 0x01)
@@ -187,6 +189,18 @@ def _handle_sop_extended(event: evt.Event) -> dict[UID, bytes]:
     return extended_negotiation(event.assoc.requestor.sop_class_extended)
 
 
+def _handle_established(event: evt.Event) -> None:
+    if record := record_of(event.assoc):
+        record.established()
+    _log_event(event, "established")
+
+
+def _handle_end(event: evt.Event, how: str) -> None:
+    _log_event(event, how)
+    if record := record_of(event.assoc):
+        record.ended(how)
+
+
 def _log_event(event: evt.Event, what: str) -> None:
     peer = event.assoc.requestor
     _log.info("association with %s at %s %s", str(peer.ae_title).strip(" "), peer.address, what)
@@ -198,6 +212,8 @@ def _log_rejection(event: evt.Event) -> None:
     if rejection is None:
         return
     codes = (rejection.result, rejection.result_source, rejection.diagnostic)
+    if record := record_of(association):
+        record.rejected(codes)
     reason = _REJECTIONS.get(codes, "result {codes[0]}, source {codes[1]}, reason {codes[2]} of PS3.8 9.3.4")
     peer = association.requestor
     _log.warning(

@@ -19,6 +19,9 @@ class AssociationCounts:
     def publish(self, place: int, count: int) -> None:
         _COUNT.pack_into(self._memory, _COUNT.size * place, count)
 
+    def total(self) -> int:
+        return sum(self.of_others(-1))
+
     def of_others(self, place: int) -> list[int]:
         return [
             _COUNT.unpack_from(self._memory, _COUNT.size * other)[0]

@@ -10,6 +10,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation
 
+from fileroom_server.association_record import record_of
 from fileroom_server.received_messages import BoundedReceiver
 from fileroom_server.transport import RequestingSocket
 from fileroom_server.upper_layer import UpperLayer
@@ -35,6 +36,8 @@ class WaitingAssociation(Association):
             self._serve_requests()
         finally:
             self.receiver.forget()
+            if record := record_of(self):
+                record.ended("aborted")  # unless it was told before
             self.ended()
 
     def _serve_requests(self) -> None:

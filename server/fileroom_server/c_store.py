@@ -1,18 +1,22 @@
 """C-STORE SCP: hands the encoded data set to storage, as it came."""
 
 import logging
-import uuid
+import time
 from collections.abc import Iterator
 
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
+from fileroom_server.association_record import record_of
+from fileroom_server.correlation import new_correlation_id
 from fileroom_server.dimse import Request, Response
 from fileroom_server.received_messages import Incoming, ReceivedDataSet
 from fileroom_server.status import MISMATCH_WITH_REQUEST, SUCCESS, InvalidRequest
-from fileroom_storage.storage import IncomingDataSet, Provenance, Storage, StoreOutcome
+from fileroom_storage.storage import IncomingDataSet, Provenance, Stage, Storage, StoreOutcome
 
 _log = logging.getLogger(__name__)
+
+_SOURCE = "C-STORE"
 
 
 def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
@@ -21,6 +25,10 @@ def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
     if not isinstance(message, C_STORE) or message.AffectedSOPInstanceUID is None:
         raise InvalidRequest("AffectedSOPInstanceUID is missing or too long")
     outcome = _stored(request, message, storage)
+    if isinstance(message.DataSet, ReceivedDataSet):
+        begun, ended = message.DataSet.begun, message.DataSet.ended
+        storage.monitor.took(Stage.RECEIVE, _SOURCE, ended - begun)
+        storage.monitor.took(Stage.TOTAL, _SOURCE, time.perf_counter() - begun)
     if outcome.conflicts:
         _log.warning(
             "%s from %s conflicts with what is stored: %s",
@@ -54,11 +62,12 @@ def provenance(association: Association) -> Provenance:
     known: Provenance | None = vars(association).get("fileroom_provenance")
     if known is None:
         requested = association.requestor.primitive
+        record = record_of(association)
         known = vars(association)["fileroom_provenance"] = Provenance(
-            source="C-STORE",
+            source=_SOURCE,
             called_ae_title=str(requested.called_ae_title).strip(" ") if requested else None,
             calling_ae_title=str(association.requestor.ae_title).strip(" "),
-            association=str(uuid.uuid4()),
+            association=record.identifier if record else new_correlation_id(),
             remote_address=association.requestor.address,
         )
     return known

@@ -161,6 +161,17 @@ class LoggingConfiguration(_Section):
     format: Literal["text", "json"] = "text"
 
 
+class MetricsConfiguration(_Section):
+    enabled: bool = True
+
+
+class TracingConfiguration(_Section):
+    enabled: bool = False
+    endpoint: Annotated[str, AfterValidator(_base_url), Field(min_length=1)] = "http://127.0.0.1:4318"
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    service_name: Annotated[str, Field(min_length=1)] = "fileroom"
+
+
 class SecurityConfiguration(_Section):
     allow_open_network: bool = False
 
@@ -184,6 +195,8 @@ class Configuration(_Section):
     http: HttpConfiguration = HttpConfiguration()
     storage: StorageConfiguration = StorageConfiguration()
     logging: LoggingConfiguration = LoggingConfiguration()
+    metrics: MetricsConfiguration = MetricsConfiguration()
+    tracing: TracingConfiguration = TracingConfiguration()
     security: SecurityConfiguration = SecurityConfiguration()
 
     @model_validator(mode="after")

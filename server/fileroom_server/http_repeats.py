@@ -13,13 +13,18 @@ from typing import NamedTuple
 
 from gunicorn.util import http_date  # type: ignore[import-untyped]
 
+from fileroom_server.http_record import count_answer
+from fileroom_server.metrics import table
+from fileroom_server.metrics.metric import OTHER
+from fileroom_server.tracing import tracer
 from fileroom_storage.query.recent import RecentAnswers, Version
 
 _LONGEST_HEAD = 1 << 13
 _MOST_BYTES = 16 << 20
 _END_OF_HEAD = b"\r\n\r\n"
-# headers after which more than the head comes, or something else than an answer
+# headers after which more than the head comes, or something else than an answer; and those that never come again
 _NOT_ALONE = (b"\ncontent-length:", b"\ntransfer-encoding:", b"\nupgrade:", b"\nexpect:")
+_NOT_AGAIN = (b"\nx-request-id:", b"\ntraceparent:")
 _DATE = "Date: "
 
 
@@ -28,6 +33,8 @@ class _Answer(NamedTuple):
 
     before: bytes
     behind: bytes
+    length: int  # of its body
+    operation: str
 
 
 class Repeats:
@@ -50,6 +57,7 @@ class Repeats:
             head = connection.recv(_LONGEST_HEAD, socket.MSG_PEEK)
         except OSError:
             return False
+        begun = time.perf_counter()
         key = (head, address)
         answer = self._recent.find(key)
         if answer is None:
@@ -58,14 +66,20 @@ class Repeats:
         connection.recv(len(head))
         connection.settimeout(self._seconds)  # for silence
         connection.sendall(answer.before + self._now() + answer.behind)
+        self._answered(answer, begun)
         return True
 
     def forget(self) -> None:
         """To be called before this thread reads a request that it has not looked at here."""
         self._asked.request = None
 
-    def keep(self, connection: socket.socket, version: Version | None, lines: list[str], body: bytes) -> None:
-        """To be told of an answer to the request that this thread has last looked at, by the lines of its head."""
+    def keep(
+        self, connection: socket.socket, version: Version | None, lines: list[str], body: bytes, operation: str = OTHER
+    ) -> None:
+        """To be told of an answer to the request that this thread has last looked at, by the lines of its head.
+
+        `operation` is what it is counted as when it is given again.
+        """
         asked: tuple[socket.socket, tuple[bytes, str]] | None = getattr(self._asked, "request", None)
         self.forget()
         if asked is None or asked[0] is not connection or version is None:
@@ -75,12 +89,21 @@ class Repeats:
         if not head.startswith(b"GET ") or head.find(_END_OF_HEAD) != len(head) - len(_END_OF_HEAD):
             return
         lower = head.lower()
-        if any(name in lower for name in _NOT_ALONE) or "Connection: keep-alive\r\n" not in lines:
+        if any(name in lower for name in _NOT_ALONE + _NOT_AGAIN) or "Connection: keep-alive\r\n" not in lines:
             return
         [place] = [number for number, line in enumerate(lines) if line.startswith(_DATE)]
         before = "".join([*lines[:place], _DATE]).encode("latin-1")
         behind = "".join(["\r\n", *lines[place + 1 :]]).encode("latin-1") + body
-        self._recent.keep(version, key, _Answer(before, behind), len(head) + len(before) + len(behind))
+        self._recent.keep(
+            version, key, _Answer(before, behind, len(body), operation), len(head) + len(before) + len(behind)
+        )
+
+    def _answered(self, answer: _Answer, begun: float) -> None:
+        now = time.perf_counter()
+        table.KEPT_ANSWERS.inc("requests", "hit")
+        count_answer(answer.operation, "200", now - begun, answer.length)
+        if (active := tracer()) is not None:
+            active.record(f"GET {answer.operation}", begun, now, {"fileroom.kept": True})
 
     def _now(self) -> bytes:
         second, text = self._date

@@ -4,6 +4,7 @@ import logging
 import mmap
 import queue
 import tempfile
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,6 +62,7 @@ class ReceivedDataSet(BytesIO):
         self._failure: Exception | None = None
         self._file: IO[bytes] | None = None
         self._size = 0
+        self.begun = self.ended = time.perf_counter()
 
     @property
     def size(self) -> int:
@@ -83,6 +85,7 @@ class ReceivedDataSet(BytesIO):
 
     def end(self) -> None:
         """Nothing more comes."""
+        self.ended = time.perf_counter()
         self._begin = None  # it knows the request, and that knows this: it would all stay until cycles are collected
 
     def check(self) -> None:

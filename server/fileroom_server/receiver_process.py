@@ -10,6 +10,7 @@ from fileroom_server.association_counts import ReceiverPlace
 from fileroom_server.child_process import collect_less
 from fileroom_server.config import Configuration
 from fileroom_server.heartbeat import Heartbeat
+from fileroom_server.observability import Observability
 from fileroom_server.service import Listening
 from fileroom_server.wiring import storage_settings
 from fileroom_storage.errors import StorageError
@@ -26,6 +27,7 @@ def receive(
     listener: socket.socket,
     place: ReceiverPlace,
     heartbeat: Heartbeat,
+    observability: Observability,
     listening: Listening,
 ) -> None:
     """Serves DIMSE until SIGTERM, then lets associations finish. `listening` is told the port."""
@@ -33,7 +35,7 @@ def receive(
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     dicom, peers = configuration.dicom, configuration.peers
-    with Storage.open(storage_settings(configuration)) as storage:
+    with Storage.open(storage_settings(configuration), observability.begin()) as storage:
         entity = create_application_entity(dicom, peers, only_peers_may_call=configuration.only_peers_may_call)
         handlers = event_handlers(storage, dicom.ae_title, peers)
         server = listen(entity, listener.getsockname()[:2], handlers, listener, place)
@@ -49,6 +51,7 @@ def receive(
             server.publish_count()
         heartbeat.stop()
         drain(server, configuration.drain_timeout)
+    observability.end()
 
 
 def _adopt_orphans(storage: Storage, stop: threading.Event) -> None:

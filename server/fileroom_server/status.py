@@ -93,6 +93,21 @@ _CODES_OF_RETRIEVE: dict[type[Exception], int] = {
     SchemaNotCurrent: _CANNOT_CALCULATE_MATCHES,
 }
 
+# all that are sent as the last status of a response
+CODES = frozenset(
+    (
+        SUCCESS.code,
+        CANCELLED.code,
+        MISMATCH_WITH_REQUEST.code,
+        SUB_OPERATIONS_FAILED_IN_PART,
+        SUB_OPERATIONS_FAILED,
+        PROCESSING_FAILURE,
+        *_UNUSABLE.values(),
+        *_CODES.values(),
+        *_CODES_OF_RETRIEVE.values(),
+    )
+)
+
 
 def status_of(error: Exception, service: Service) -> Status:
     """The status that `error` is answered with by `service`; says nothing of errors that nobody expected."""
