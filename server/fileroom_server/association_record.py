@@ -34,11 +34,11 @@ class AssociationRecord:
         correlate(self.identifier)
         self._span: Span | None = None
         if (active := tracer()) is not None:
-            requestor = association.requestor
+            request = association.requestor.primitive
             attributes = {
                 "fileroom.association": self.identifier,
-                "fileroom.calling_ae_title": str(requestor.ae_title).strip(" "),
-                "client.address": str(requestor.address),
+                "fileroom.calling_ae_title": str(request.calling_ae_title).strip(" ") if request else "",
+                "client.address": str(association.requestor.address),
             }
             self._span = active.begin("association", attributes)
 

@@ -24,11 +24,12 @@ def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
     message = request.message
     if not isinstance(message, C_STORE) or message.AffectedSOPInstanceUID is None:
         raise InvalidRequest("AffectedSOPInstanceUID is missing or too long")
+    received = message.DataSet
+    if isinstance(received, ReceivedDataSet):
+        storage.monitor.took(Stage.RECEIVE, _SOURCE, received.ended - received.begun)
     outcome = _stored(request, message, storage)
-    if isinstance(message.DataSet, ReceivedDataSet):
-        begun, ended = message.DataSet.begun, message.DataSet.ended
-        storage.monitor.took(Stage.RECEIVE, _SOURCE, ended - begun)
-        storage.monitor.took(Stage.TOTAL, _SOURCE, time.perf_counter() - begun)
+    if isinstance(received, ReceivedDataSet):
+        storage.monitor.took(Stage.TOTAL, _SOURCE, time.perf_counter() - received.begun)
     if outcome.conflicts:
         _log.warning(
             "%s from %s conflicts with what is stored: %s",

@@ -140,6 +140,7 @@ class Receiver:
         outcomes: dict[int, StoreOutcome | Exception] = {}
         ready: dict[int, ReadyObject] = {}
         for number, incoming in enumerate(objects):
+            incoming.is_received(provenance.source)
             try:
                 ready[number] = incoming.ready(provenance)
             except Exception as error:  # noqa: BLE001  # one must not keep the others out
@@ -158,7 +159,7 @@ class Receiver:
         ):
             outcomes[number] = outcome if isinstance(outcome, Exception) else self._told(arrival, outcome)
         for incoming in objects:
-            incoming.tell_times(provenance.source)
+            incoming.is_durable(provenance.source)
             incoming.discard()
         return [outcomes[number] for number in range(len(objects))]
 
@@ -242,14 +243,16 @@ class IncomingObject:
         `study_instance_uid` is the study it has to belong to, where the sender named one. Raises UnusableObject,
         StorageUnavailable; the object is forgotten then.
         """
+        self.is_received(provenance.source)
         with self._writer as writer:
             outcome = self._stored(writer, provenance, study_instance_uid)
-        self.tell_times(provenance.source)
+        self.is_durable(provenance.source)
         return outcome
 
-    def tell_times(self, source: str) -> None:
-        """To be called when it is durable."""
+    def is_received(self, source: str) -> None:
         self._receiver.monitor.took(Stage.RECEIVE, source, self._received - self._begun)
+
+    def is_durable(self, source: str) -> None:
         self._receiver.monitor.took(Stage.TOTAL, source, time.perf_counter() - self._begun)
 
     def _stored(self, writer: ObjectWriter, provenance: Provenance, study_instance_uid: str | None) -> StoreOutcome:

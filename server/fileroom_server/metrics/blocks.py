@@ -3,9 +3,8 @@
 import hashlib
 from pathlib import Path
 
-from fileroom_server.metrics import table as _table  # noqa: F401  # declares them
-from fileroom_server.metrics.metric import DECLARED
 from fileroom_server.metrics.shared_numbers import NUMBERS, KeptNumbers, SharedBlocks
+from fileroom_server.metrics.table import METRICS
 
 _SPARE_BLOCKS = 8
 _KEPT_FILE = "metrics-of-commands"
@@ -18,6 +17,6 @@ def shared_blocks(processes: int) -> SharedBlocks:
 
 def kept_numbers(data: Path) -> KeptNumbers:
     """What commands count into the data folder; another release may declare other metrics."""
-    layout = [(metric.name, metric.labels, getattr(metric, "bounds", ())) for metric in DECLARED]
+    layout = [(metric.name, metric.labels, getattr(metric, "bounds", ())) for metric in METRICS]
     digest = hashlib.sha256(repr(layout).encode()).hexdigest()[:8]
     return KeptNumbers(data / f"{_KEPT_FILE}-{digest}", len(NUMBERS.values))

@@ -10,8 +10,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from fileroom_server.metrics.metric import DECLARED, Gauge, Histogram, Metric
+from fileroom_server.metrics.metric import Gauge, Histogram, Metric
 from fileroom_server.metrics.shared_numbers import NUMBERS, KeptNumbers, SharedBlocks
+from fileroom_server.metrics.table import METRICS
 
 
 class MetricsExposition:
@@ -43,7 +44,7 @@ class _Collector(Collector):
                 living += numbers
         for kept in self._kept.blocks():
             counted += kept
-        for metric in DECLARED:
+        for metric in METRICS:
             yield _family(metric, (living if isinstance(metric, Gauge) else counted).tolist())
         yield from self._sampled()
 

@@ -5,7 +5,7 @@ Names and units are those of Prometheus' conventions. No label has a value that 
 
 from http import HTTPStatus
 
-from fileroom_server.metrics.metric import OTHER, Counter, Gauge, Histogram
+from fileroom_server.metrics.metric import DECLARED, OTHER, Counter, Gauge, Histogram
 from fileroom_server.status import CODES, InvalidRequest, MoveDestinationUnknown, Service, SopClassNotSupported
 from fileroom_storage import errors
 from fileroom_storage.attributes import Level
@@ -68,7 +68,8 @@ ERRORS = (
     *(kind.__name__ for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StorageError)),
     *(kind.__name__ for kind in (InvalidRequest, SopClassNotSupported, MoveDestinationUnknown)),
     "Problem",
-    "HTTPException",
+    *("BadRequest", "Unauthorized", "Forbidden", "NotFound", "MethodNotAllowed", "RequestTimeout"),
+    *("RequestEntityTooLarge", "UnsupportedMediaType", "TooManyRequests", "ServiceUnavailable"),
     *("AssertionError", "AttributeError", "ConnectionError", "IndexError", "KeyError", "MemoryError"),
     *("NotImplementedError", "OSError", "OverflowError", "RecursionError", "RuntimeError", "TimeoutError"),
     *("TypeError", "UnicodeDecodeError", "UnicodeEncodeError", "ValueError"),
@@ -205,3 +206,5 @@ ERRORS_BY_KIND = Counter(
     service=(*Service, "STOW-RS", "import", "HTTP"),
     kind=dict.fromkeys(ERRORS),
 )
+
+METRICS = tuple(DECLARED)
