@@ -62,6 +62,8 @@ class Repeats:
         answer = self._recent.find(key)
         if answer is None:
             self._asked.request = (connection, key)
+            if head.startswith(b"GET "):
+                table.KEPT_ANSWERS.inc("requests", "miss")
             return False
         connection.recv(len(head))
         connection.settimeout(self._seconds)  # for silence

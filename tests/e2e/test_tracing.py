@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -113,8 +113,8 @@ def test_an_association_is_traced_down_to_its_statements(tmp_path: Path, collect
         assert collector.ancestors(insert) == ["commit", "C-STORE", "association"]
     # those of SQLAlchemy's own execution, and those on the driver's own cursor
     texts = " ".join(str(attributes(span)["db.query.text"]) for span in collector.spans.values() if "SQL" in span.name)
-    assert "INSERT INTO fileroom_instance" in texts
-    assert "INSERT INTO fileroom_issuer" in texts
+    assert "INSERT INTO dicom_instance" in texts
+    assert "INSERT INTO dicom_issuer" in texts
     for secret in ("Doe", "P1", uid(1)):
         assert secret not in texts
     assert collector.services == {"fileroom"}
