@@ -15,7 +15,7 @@ from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE
 from pynetdicom.presentation import PresentationContext
 
 from fileroom_server.command_set import DATA_SET_PRESENT, NO_DATA_SET, encode_command_set
-from fileroom_server.dimse_record import RecordedRequest, count_error, recorded_request
+from fileroom_server.dimse_record import RecordedRequest, count_error
 from fileroom_server.received_messages import BoundedReceiver
 from fileroom_server.sent_messages import fragment_length, fragments_of, is_over, send_message
 from fileroom_server.status import PROCESSING_FAILURE, SUCCESS, InvalidRequest, Service, Status, status_of
@@ -123,7 +123,7 @@ def _serve(handlers: Handlers, association: Association, message: Any, context_i
     handler = handlers.get(type(message))
     context = association._accepted_cx.get(context_id)
     if handler is None or context is None:
-        with recorded_request(association, message) as recorded:
+        with RecordedRequest(association, message) as recorded:
             Association._serve_request(association, message, context_id)
             if isinstance(message, C_ECHO):
                 recorded.answered(SUCCESS.code)
@@ -136,7 +136,7 @@ def _serve(handlers: Handlers, association: Association, message: Any, context_i
     association._is_paused = True  # as pynetdicom does while one of its services is running
     vars(association)["fileroom_serving"] = True
     try:
-        with recorded_request(association, message) as recorded:
+        with RecordedRequest(association, message) as recorded:
             _answer(request, handler, recorded)
     finally:
         vars(association)["fileroom_serving"] = False

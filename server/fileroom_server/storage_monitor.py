@@ -16,9 +16,6 @@ from fileroom_storage.monitor import Monitor, Stage, StoredAs
 class CountingMonitor(Monitor):
     """Counts and measures."""
 
-    def stage(self, stage: Stage, source: str) -> AbstractContextManager[object]:
-        return _Timed(table.STAGE_SECONDS, source, stage)
-
     def took(self, stage: Stage, source: str, seconds: float) -> None:
         table.STAGE_SECONDS.observe(seconds, source, stage)
 
@@ -32,14 +29,14 @@ class CountingMonitor(Monitor):
     def queued(self, number: int) -> None:
         table.QUEUE.set(number)
 
-    @contextmanager
-    def transaction(self, contexts: Sequence[Context]) -> Iterator[None]:
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            table.COMMIT_SECONDS.observe(time.perf_counter() - begun)
-            table.COMMIT_OBJECTS.observe(len(contexts))
+    def waited(self, _context: Context, source: str, seconds: float) -> None:
+        table.STAGE_SECONDS.observe(seconds, source, Stage.WAIT)
+
+    def committed(self, sources: Sequence[str], seconds: float) -> None:
+        for source in sources:
+            table.STAGE_SECONDS.observe(seconds, source, Stage.COMMIT)
+        table.COMMIT_SECONDS.observe(seconds)
+        table.COMMIT_OBJECTS.observe(len(sources))
 
     def searched(self, level: str, seconds: float) -> None:
         table.SEARCH_SECONDS.observe(seconds, level)
@@ -59,16 +56,18 @@ class TracingMonitor(CountingMonitor):
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
 
-    @contextmanager
-    def stage(self, stage: Stage, source: str) -> Iterator[None]:
-        with self._tracer.span(stage.value), super().stage(stage, source):
-            yield
-
     def took(self, stage: Stage, source: str, seconds: float) -> None:
         super().took(stage, source, seconds)
-        if stage in (Stage.RECEIVE, Stage.WAIT):  # the others have spans of their own
-            now = time.perf_counter()
-            self._tracer.record(stage.value, now - seconds, now)
+        if stage is not Stage.TOTAL:  # which is the request's span
+            self._record(stage, seconds)
+
+    def waited(self, context: Context, source: str, seconds: float) -> None:
+        super().waited(context, source, seconds)
+        context.run(self._record, Stage.WAIT, seconds)
+
+    def _record(self, stage: Stage, seconds: float) -> None:
+        now = time.perf_counter()
+        self._tracer.record(stage.value, now - seconds, now)
 
     @contextmanager
     def transaction(self, contexts: Sequence[Context]) -> Iterator[None]:
@@ -76,7 +75,7 @@ class TracingMonitor(CountingMonitor):
         begun = time.perf_counter()
         objects = {"fileroom.objects": len(contexts)}
         others = [self._tracer.current_in(context) for context in contexts[1:]]
-        with self._tracer.span(Stage.COMMIT.value, None, objects, others) as span, super().transaction(contexts):
+        with self._tracer.span(Stage.COMMIT.value, None, objects, others) as span:
             yield
         ended = time.perf_counter()
         link = span.get_span_context()

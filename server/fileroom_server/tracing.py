@@ -1,4 +1,4 @@
-"""OpenTelemetry spans, where [tracing] switches them on; else every call here does nothing, and nothing is imported.
+"""OpenTelemetry spans, where [tracing] switches them on; else there is no tracer, and nothing is imported.
 
 No span holds a value of a data set or of a statement, nor the text of an error: those may be a patient's.
 """
@@ -6,7 +6,7 @@ No span holds a value of a data set or of a statement, nor the text of an error:
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import Context
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Attributes = Mapping[str, str | int | bool]
 
-_NOTHING = nullcontext()
 _NONE: Attributes = {}
 # for the last spans of a process that ends
 _FLUSH_SECONDS = 5.0
@@ -152,14 +151,6 @@ def stop_tracing() -> None:
 
 def tracer() -> Tracer | None:
     return _Process.tracer
-
-
-def span(
-    name: str, begun: float | None = None, attributes: Attributes = _NONE
-) -> "AbstractContextManager[Span | None]":
-    """Around what is done; a child of what is current, where anything is traced at all."""
-    tracer = _Process.tracer
-    return _NOTHING if tracer is None else tracer.span(name, begun, attributes)
 
 
 def _nanoseconds(moment: float | None) -> int | None:

@@ -39,10 +39,6 @@ class Monitor:
 
     traces_statements = False  # whether `executed` is to be called at all
 
-    def stage(self, stage: Stage, source: str) -> AbstractContextManager[object]:  # noqa: ARG002
-        """Around a stage."""
-        return _NOTHING
-
     def took(self, stage: Stage, source: str, seconds: float) -> None:
         """A stage of one object that has just ended."""
 
@@ -52,12 +48,18 @@ class Monitor:
     def refused(self, source: str, error: Exception) -> None:
         """An object was not taken."""
 
+    def waited(self, context: Context, source: str, seconds: float) -> None:
+        """The stage WAIT of an object that was handed in in this context."""
+
     def queued(self, number: int) -> None:
         """So many objects wait for the index."""
 
     def transaction(self, contexts: Sequence[Context]) -> AbstractContextManager[object]:  # noqa: ARG002
         """Around a group commit; `contexts` are those in which its objects were handed in, the first is entered."""
         return _NOTHING
+
+    def committed(self, sources: Sequence[str], seconds: float) -> None:
+        """A group commit has ended, and with it the stage COMMIT of an object of each of these sources."""
 
     def searched(self, level: str, seconds: float) -> None:
         """A search of the index has ended, its last answer been taken; level is STUDY, SERIES and so on."""

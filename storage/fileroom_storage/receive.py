@@ -108,8 +108,10 @@ class Receiver:
         return self._objects.create()
 
     def header(self, data_set: memoryview, transfer_syntax_uid: str, source: str) -> Header:
-        with self.monitor.stage(Stage.PARSE, source):
-            return parse_header(data_set, transfer_syntax_uid, models=self.models)
+        begun = time.perf_counter()
+        header = parse_header(data_set, transfer_syntax_uid, models=self.models)
+        self.monitor.took(Stage.PARSE, source, time.perf_counter() - begun)
+        return header
 
     def _write(
         self,
@@ -122,8 +124,9 @@ class Receiver:
     ) -> StoreOutcome:
         """Writes a bare data set as a Part 10 file and stores it."""
         meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
-        with self.monitor.stage(Stage.WRITE, provenance.source):
-            writer.write(meta, data_set)
+        begun = time.perf_counter()
+        writer.write(meta, data_set)
+        self.monitor.took(Stage.WRITE, provenance.source, time.perf_counter() - begun)
         return self.publish(ready_object(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance))
 
     def publish(self, ready: "ReadyObject") -> StoreOutcome:
@@ -132,8 +135,9 @@ class Receiver:
         return self.submit(self._arrival(ready))
 
     def _sync(self, ready: "ReadyObject") -> None:
-        with self.monitor.stage(Stage.SYNC, ready.provenance.source):
-            ready.writer.sync()
+        begun = time.perf_counter()
+        ready.writer.sync()
+        self.monitor.took(Stage.SYNC, ready.provenance.source, time.perf_counter() - begun)
 
     def store_many(self, objects: "Sequence[IncomingObject]", provenance: Provenance) -> list[StoreOutcome | Exception]:
         """As `IncomingObject.store` for each of them, at a cost that they share; errors stand in for outcomes."""

@@ -10,24 +10,21 @@ from pathlib import Path
 import pytest
 import requests
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import (
-    CTImageStorage,
-    StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-    Verification,
-)
 
 from fileroom_server.metrics.table import METRICS
 from fileroom_storage.storage import Storage, StorageSettings
 from tests.dicomweb.objects import multipart
-from tests.made import made, part10, uid
+from tests.made import CT_IMAGE_STORAGE, made, part10, uid
 from tests.scraped import Scrape
 from tests.served import FILEROOM, Served
 
 MULTIPART = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=a-boundary'}
+STORAGE, VERIFICATION = UID(CT_IMAGE_STORAGE), UID("1.2.840.10008.1.1")
+FIND, GET = UID("1.2.840.10008.5.1.4.1.2.2.1"), UID("1.2.840.10008.5.1.4.1.2.2.3")
 PIXELS = bytes(range(256)) * 512  # enough to be written while it is received
 
 
@@ -40,24 +37,24 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def associate(served: Served, called: str = "FILEROOM") -> Association:
     entity = AE("SENDER")
     for context in (
-        CTImageStorage,
-        StudyRootQueryRetrieveInformationModelFind,
-        StudyRootQueryRetrieveInformationModelGet,
-        Verification,
+        STORAGE,
+        FIND,
+        GET,
+        VERIFICATION,
     ):
         entity.add_requested_context(context, ExplicitVRLittleEndian)
     return entity.associate(
         "127.0.0.1",
         served.dicom_port,
         ae_title=called,
-        ext_neg=[build_role(CTImageStorage, scp_role=True, scu_role=True)],
+        ext_neg=[build_role(STORAGE, scp_role=True, scu_role=True)],
         evt_handlers=[(evt.EVT_C_STORE, lambda _event: 0x0000)],
     )
 
 
 def instance(number: int, **attributes: object) -> Dataset:
     dataset = made(SOPInstanceUID=uid(1, 1, number), **attributes)
-    dataset.file_meta = Dataset()
+    dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return dataset
 
@@ -89,9 +86,9 @@ def test_everything_is_counted_once(served: Served, tmp_path: Path) -> None:
     identifier = Dataset()
     identifier.QueryRetrieveLevel, identifier.StudyInstanceUID = "STUDY", uid(1)
     for _ in range(3):
-        answers = list(association.send_c_find(identifier, StudyRootQueryRetrieveInformationModelFind))
+        answers = list(association.send_c_find(identifier, FIND))
         assert [status.Status for status, _ in answers] == [0xFF00, 0x0000]
-    retrieved = list(association.send_c_get(identifier, StudyRootQueryRetrieveInformationModelGet))[-1][0]
+    retrieved = list(association.send_c_get(identifier, GET))[-1][0]
     assert retrieved.NumberOfCompletedSuboperations == 4
     open_now = Scrape(served)
     association.release()

@@ -1,4 +1,4 @@
-"""Alert rules and dashboard: Prometheus' own tool takes them, the alerts fire when they should, and what they name exists."""
+"""Alert rules and dashboard: Prometheus' own tool takes them, alerts fire when they should, what they name exists."""
 
 import json
 import re
@@ -108,7 +108,7 @@ def test_prometheus_takes_the_expressions_of_the_dashboard(tmp_path: Path) -> No
 def test_panels_of_the_dashboard_are_told_apart() -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
-    places = set()
+    places: set[tuple[int, int]] = set()
     for panel in panels:
         place = panel["gridPos"]
         assert place["x"] + place["w"] <= 24

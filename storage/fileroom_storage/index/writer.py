@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, Engine
 
 from ..errors import ObjectMissing, StorageError, StorageUnavailable
-from ..monitor import UNWATCHED, Monitor, Stage
+from ..monitor import UNWATCHED, Monitor
 from ..objects import ObjectStore
 from .arrival import Arrival
 from .deletions import DeletionReason, Retention, begin, settle
@@ -62,8 +62,9 @@ class _Submission:
         self._outcome, self._error = outcome, error
         self._pending.release()
 
-    def took(self, monitor: Monitor, stage: Stage, seconds: float) -> None:
-        self.context.run(monitor.took, stage, self.arrival.provenance.source, seconds)
+    @property
+    def source(self) -> str:
+        return self.arrival.provenance.source
 
     def log(self, objects: int) -> None:
         """To be run in its context: the line belongs to what brought the object."""
@@ -100,6 +101,7 @@ class IndexWriter:
         self._retention = retention
         self._known = KnownHierarchy()
         self._connection: Connection | None = None
+        self._told_queued = 0
         self._queue: deque[_Submission] = deque()
         self._closed = threading.Event()
         self._submitting = threading.Lock()
@@ -138,7 +140,8 @@ class IndexWriter:
             if self._closed.is_set():
                 raise StorageUnavailable("the server is stopping; send the object again later")
             self._queue.extend(submissions)
-            self._monitor.queued(len(self._queue))
+            if len(self._queue) > 1:
+                self._tell_queued(len(self._queue))
         if self._thread is not None:
             self._queued.release()
         elif self._writing.acquire(timeout=_ANSWER_SECONDS):
@@ -184,23 +187,27 @@ class IndexWriter:
         batch = self._next_batch()
         if not batch:
             return
-        self._monitor.queued(len(self._queue))
+        if self._told_queued:
+            self._tell_queued(len(self._queue))
         begun = time.perf_counter()
         try:
             # a thread may write for others: its own context is not theirs
             for submission in batch:
-                submission.took(self._monitor, Stage.WAIT, begun - submission.queued_at)
+                self._monitor.waited(submission.context, submission.source, begun - submission.queued_at)
             batch[0].context.run(self._commit_monitored, batch)
         except BaseException as error:  # noqa: BLE001  # the writer must outlive any surprise; every waiting sender is told
             _log.exception("the index writer failed on a batch of %d", len(batch))
             for submission in batch:
                 if not submission.is_done:
                     submission.settle(None, error)
-        seconds = time.perf_counter() - begun
-        for submission in batch:
-            submission.took(self._monitor, Stage.COMMIT, seconds)
-            if _log.isEnabledFor(logging.DEBUG):
+        self._monitor.committed([submission.source for submission in batch], time.perf_counter() - begun)
+        if _log.isEnabledFor(logging.DEBUG):
+            for submission in batch:
                 submission.context.run(submission.log, len(batch))
+
+    def _tell_queued(self, number: int) -> None:
+        self._told_queued = number
+        self._monitor.queued(number)
 
     def _commit_monitored(self, batch: Sequence[_Submission]) -> None:
         with self._monitor.transaction([submission.context for submission in batch]):
