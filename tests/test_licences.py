@@ -19,10 +19,10 @@ def licences(of: Distribution) -> list[str]:
     return classifiers or [(told("License") or ["none given"])[0].partition("\n")[0]]
 
 
-def required() -> dict[str, Distribution]:
-    """Every distribution that fileroom needs without an extra, directly or not."""
+def required(*extras_of_fileroom: str) -> dict[str, Distribution]:
+    """Every distribution that fileroom needs, directly or not; without an extra unless one is named."""
     found: dict[str, Distribution] = {}
-    waiting = [("fileroom", frozenset[str]())]
+    waiting = [("fileroom", frozenset(extras_of_fileroom))]
     while waiting:
         name, extras = waiting.pop()
         if name in found and not extras:
@@ -39,8 +39,8 @@ def required() -> dict[str, Distribution]:
 
 
 def test_required_dependencies_are_permissively_licensed() -> None:
-    found = required()
-    assert {"fileroom", "pydicom", "flask", "sqlalchemy", "werkzeug"} <= set(found)
+    found = required() | required("tracing")
+    assert {"fileroom", "pydicom", "flask", "sqlalchemy", "werkzeug", "opentelemetry-sdk", "protobuf"} <= set(found)
     for name, of in found.items():
         for licence in licences(of):
             assert PERMISSIVE.search(licence), f"{name}: {licence}"
