@@ -39,9 +39,16 @@ def required(*extras_of_fileroom: str) -> dict[str, Distribution]:
 
 
 def test_required_dependencies_are_permissively_licensed() -> None:
-    found = required() | required("tracing")
-    assert {"fileroom", "pydicom", "flask", "sqlalchemy", "werkzeug", "opentelemetry-sdk", "protobuf"} <= set(found)
+    found = required()
+    assert {"fileroom", "pydicom", "flask", "sqlalchemy", "werkzeug", "prometheus-client"} <= set(found)
     for name, of in found.items():
         for licence in licences(of):
             assert PERMISSIVE.search(licence), f"{name}: {licence}"
             assert not COPYLEFT.search(licence), f"{name}: {licence}"
+
+
+def test_of_the_tracing_extra_only_the_list_of_certificates_is_not() -> None:
+    added = {name: of for name, of in required("tracing").items() if name not in required()}
+    assert {"opentelemetry-sdk", "protobuf"} <= added.keys()
+    not_permissive = {name for name, of in added.items() if not all(PERMISSIVE.search(one) for one in licences(of))}
+    assert not_permissive == {"certifi"}
