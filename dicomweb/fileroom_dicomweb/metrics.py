@@ -9,7 +9,7 @@ Exposition = Callable[[str], tuple[bytes, str]]
 
 
 def metrics_blueprint(exposition: Exposition) -> Blueprint:
-    """Counts and times, nothing of patients."""
+    """Counts and times, nothing of patients: whoever may read them learns how much a site does."""
     blueprint = Blueprint("metrics", __name__)
 
     @blueprint.get("/metrics")

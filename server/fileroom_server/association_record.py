@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynetdicom.association import Association
 
-from fileroom_server.correlation import correlate, new_correlation_id
+from fileroom_server.correlation import CorrelationId, correlate
 from fileroom_server.metrics import table
 from fileroom_server.metrics.metric import OTHER
 from fileroom_server.tracing import tracer
@@ -27,11 +27,12 @@ class AssociationRecord:
     """To be made in the association's own thread: from then on, all that is logged in it is its."""
 
     def __init__(self, association: Association) -> None:
-        self.identifier = new_correlation_id()
+        identifier = CorrelationId()
+        self.identifier = str(identifier)
         self._association = association
         self._received = self._sent = 0
         self._is_open = False
-        correlate(self.identifier)
+        correlate(identifier)
         self._span: Span | None = None
         if (active := tracer()) is not None:
             request = association.requestor.primitive

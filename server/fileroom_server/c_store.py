@@ -8,7 +8,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from fileroom_server.association_record import record_of
-from fileroom_server.correlation import new_correlation_id
+from fileroom_server.correlation import CorrelationId
 from fileroom_server.dimse import Request, Response
 from fileroom_server.received_messages import Incoming, ReceivedDataSet
 from fileroom_server.status import MISMATCH_WITH_REQUEST, SUCCESS, InvalidRequest
@@ -68,7 +68,7 @@ def provenance(association: Association) -> Provenance:
             source=_SOURCE,
             called_ae_title=str(requested.called_ae_title).strip(" ") if requested else None,
             calling_ae_title=str(association.requestor.ae_title).strip(" "),
-            association=record.identifier if record else new_correlation_id(),
+            association=record.identifier if record else str(CorrelationId()),
             remote_address=association.requestor.address,
         )
     return known

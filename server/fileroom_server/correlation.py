@@ -6,6 +6,7 @@ X-Request-ID, where it has a sane one.
 
 import logging
 import re
+import threading
 import uuid
 from contextvars import ContextVar
 
@@ -14,31 +15,44 @@ REQUEST_ID_HEADER = "X-Request-ID"
 # whatever tools make of it: a UUID, hexadecimal digits, base64, a trace and a span; nothing that a log could mistake
 _SANE = re.compile(r"[A-Za-z0-9._:+/=@-]{1,128}")
 
-_current: ContextVar[str] = ContextVar("fileroom_correlation", default="")
+_making = threading.Lock()
 
 
-def new_correlation_id() -> str:
-    return str(uuid.uuid4())
+class CorrelationId:
+    """Of most requests nothing is logged, so one that is not given is made when it is asked for."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, given: str | None = None) -> None:
+        self._text = given
+
+    def __str__(self) -> str:
+        return self._text or self._made()
+
+    def _made(self) -> str:
+        with _making:  # the request's thread and the index writer's may both ask
+            if self._text is None:
+                self._text = str(uuid.uuid4())
+            return self._text
 
 
-def sane_request_id(given: str | None) -> str | None:
+_current: ContextVar[CorrelationId | None] = ContextVar("fileroom_correlation", default=None)
+
+
+def sane_request_id(given: str) -> str | None:
     """The client's identifier for its request; None where it is none that can be written down."""
-    return given if given and _SANE.fullmatch(given) else None
+    return given if _SANE.fullmatch(given) else None
 
 
-def correlate(identifier: str) -> None:
+def correlate(identifier: CorrelationId | None) -> None:
     """From now on, what this thread (or who writes to the index for it) logs has this identifier."""
     _current.set(identifier)
-
-
-def correlation_id() -> str:
-    return _current.get()
 
 
 class WithCorrelation(logging.Filter):
     """Gives each record the identifier of what it is logged for."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if identifier := _current.get():
-            record.correlation_id = identifier
+        if (identifier := _current.get()) is not None:
+            record.correlation_id = str(identifier)
         return True

@@ -1,30 +1,27 @@
 """What is counted, logged and traced of an HTTP request, and the identifier that it and its answer have."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, Self
 
 from fileroom_dicomweb.request_facts import ERROR, OPERATION, RECEIVED
-from fileroom_server.correlation import (
-    REQUEST_ID_HEADER,
-    correlate,
-    correlation_id,
-    new_correlation_id,
-    sane_request_id,
-)
+from fileroom_server.correlation import REQUEST_ID_HEADER, CorrelationId, correlate, sane_request_id
 from fileroom_server.metrics import table
 from fileroom_server.metrics.metric import OTHER
-from fileroom_server.tracing import tracer
+from fileroom_server.metrics.shared_numbers import NUMBERS
+from fileroom_server.tracing import Tracer, tracer
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from opentelemetry.trace import Span
 
-# a request answers alike whatever these say, so that they must not keep it from being answered from memory
+# a request is answered alike whatever these say, so they must not keep it from being answered from memory
 _ABOUT_THE_REQUEST = ("HTTP_X_REQUEST_ID", "HTTP_TRACEPARENT", "HTTP_TRACESTATE")
 _TRACE_CONTEXT = ("TRACEPARENT", "TRACESTATE")
+_REQUEST_ID = REQUEST_ID_HEADER.upper()
 _FIRST_ERROR = "4"
 
 _LEVELS = {"search_for_studies": "STUDY", "search_for_series": "SERIES", "search_for_instances": "IMAGE"}
@@ -36,39 +33,43 @@ _RETRIEVALS = {
 }
 
 
-class _Record:
-    """The request that this thread answers."""
+class RecordedRequest:
+    """Around the answering of a request that gunicorn has parsed, in the thread that does it."""
 
-    __slots__ = ("begun", "is_named", "span")
+    __slots__ = ("_request", "_spans", "_token", "begun", "identifier", "is_named", "span")
 
-    def __init__(self, *, is_named: bool) -> None:
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self._spans: ExitStack | None = None
         self.begun = time.perf_counter()
-        self.is_named = is_named  # by the client
+        given = next((sane_request_id(value) for name, value in request.headers if name == _REQUEST_ID), None)
+        self.is_named = given is not None  # by the client
+        self.identifier = CorrelationId(given)
         self.span: Span | None = None
 
+    def __enter__(self) -> Self:
+        correlate(self.identifier)
+        self._token: Token[RecordedRequest | None] = _current.set(self)
+        if (active := tracer()) is not None:
+            self._trace(active)
+        return self
 
-_current: ContextVar[_Record | None] = ContextVar("fileroom_http_record", default=None)
+    def __exit__(self, *error: Any) -> None:
+        if self._spans is not None:
+            self._spans.__exit__(*error)
+        _current.reset(self._token)
+        correlate(None)
+
+    def _trace(self, active: Tracer) -> None:
+        method = str(self._request.method)
+        headers = {name.lower(): value for name, value in self._request.headers if name in _TRACE_CONTEXT}
+        attributes = {"http.request.method": method, "fileroom.request_id": str(self.identifier)}
+        self._spans = ExitStack()
+        self._spans.enter_context(active.caller(headers))
+        self.span = self._spans.enter_context(active.span(method, self.begun, attributes))
 
 
-@contextmanager
-def recorded_request(request: Any) -> Iterator[None]:
-    """Around the answering of a request that gunicorn has parsed."""
-    headers = dict(request.headers)
-    given = sane_request_id(headers.get(REQUEST_ID_HEADER.upper()))
-    correlate(given or new_correlation_id())
-    record = _Record(is_named=given is not None)
-    token = _current.set(record)
-    try:
-        with ExitStack() as spans:
-            if (active := tracer()) is not None:
-                context = {name.lower(): headers[name] for name in _TRACE_CONTEXT if name in headers}
-                spans.enter_context(active.caller(context))
-                attributes = {"http.request.method": str(request.method), "fileroom.request_id": correlation_id()}
-                record.span = spans.enter_context(active.span(str(request.method), record.begun, attributes))
-            yield
-    finally:
-        _current.reset(token)
-        correlate("")
+_current: ContextVar[RecordedRequest | None] = ContextVar("fileroom_http_record", default=None)
 
 
 def request_is_answered(_worker: object, _request: object, environ: "WSGIEnvironment", response: Any) -> None:
@@ -77,7 +78,7 @@ def request_is_answered(_worker: object, _request: object, environ: "WSGIEnviron
     if record is None or response is None or response.status is None:
         return
     operation, status = environ.get(OPERATION, OTHER), str(response.status_code)
-    count_answer(operation, status, time.perf_counter() - record.begun, response.sent)
+    AnswerCounts(operation, status, response.sent).count(time.perf_counter() - record.begun)
     if received := environ.get(RECEIVED, 0):
         table.HTTP_BYTES.inc("received", by=received)
     if (kind := environ.get(ERROR)) is not None:
@@ -88,14 +89,33 @@ def request_is_answered(_worker: object, _request: object, environ: "WSGIEnviron
         record.span.set_attribute("http.route", operation)
 
 
-def count_answer(operation: str, status: str, seconds: float, sent: int) -> None:
-    table.HTTP_REQUESTS.inc(operation, status)
-    table.HTTP_SECONDS.observe(seconds, operation)
-    table.HTTP_BYTES.inc("sent", by=sent)
-    if (level := _LEVELS.get(operation)) is not None:
-        table.QUERY_SECONDS.observe(seconds, "QIDO-RS", level)
-    elif (service := _RETRIEVALS.get(operation)) is not None:
-        table.RETRIEVED_BYTES.inc(service, by=sent)
+class AnswerCounts:
+    """What an answer of so many bytes adds to the metrics, each time that it is given."""
+
+    __slots__ = ("_bytes", "_counters", "_histograms", "_sent")
+
+    def __init__(self, operation: str, status: str, sent: int, *also: int) -> None:
+        """`also` are the places of other counters."""
+        self._sent = sent
+        self._counters = (table.HTTP_REQUESTS.place(operation, status), *also)
+        self._bytes = [table.HTTP_BYTES.place("sent")]
+        self._histograms = [table.HTTP_SECONDS.place(operation)]
+        if (level := _LEVELS.get(operation)) is not None:
+            self._histograms.append(table.QUERY_SECONDS.place("QIDO-RS", level))
+        elif (service := _RETRIEVALS.get(operation)) is not None:
+            self._bytes.append(table.RETRIEVED_BYTES.place(service))
+
+    def count(self, seconds: float) -> None:
+        bucket, end = bisect_left(table.ANSWER_SECONDS, seconds), len(table.ANSWER_SECONDS) + 1
+        with NUMBERS.lock:
+            values = NUMBERS.values
+            for place in self._counters:
+                values[place] += 1.0
+            for place in self._bytes:
+                values[place] += self._sent
+            for place in self._histograms:
+                values[place + bucket] += 1.0
+                values[place + end] += seconds
 
 
 class RequestIds:
@@ -108,11 +128,12 @@ class RequestIds:
         for name in _ABOUT_THE_REQUEST:
             environ.pop(name, None)
         record = _current.get()
-        is_named = record is not None and record.is_named
+        if record is None:
+            return self._application(environ, start_response)
 
         def start(status: str, headers: list[tuple[str, str]], *problem: Any) -> Callable[[bytes], object]:
-            if is_named or status >= _FIRST_ERROR:
-                headers = [*headers, (REQUEST_ID_HEADER, correlation_id())]
+            if record.is_named or status >= _FIRST_ERROR:
+                headers = [*headers, (REQUEST_ID_HEADER, str(record.identifier))]
             return start_response(status, headers, *problem)
 
         return self._application(environ, start)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gunicorn.util import http_date  # type: ignore[import-untyped]
 
-from fileroom_server.http_record import count_answer
+from fileroom_server.http_record import AnswerCounts
 from fileroom_server.metrics import table
 from fileroom_server.metrics.metric import OTHER
 from fileroom_server.tracing import tracer
@@ -33,8 +33,8 @@ class _Answer(NamedTuple):
 
     before: bytes
     behind: bytes
-    length: int  # of its body
     operation: str
+    counts: AnswerCounts
 
 
 class Repeats:
@@ -96,14 +96,13 @@ class Repeats:
         [place] = [number for number, line in enumerate(lines) if line.startswith(_DATE)]
         before = "".join([*lines[:place], _DATE]).encode("latin-1")
         behind = "".join(["\r\n", *lines[place + 1 :]]).encode("latin-1") + body
-        self._recent.keep(
-            version, key, _Answer(before, behind, len(body), operation), len(head) + len(before) + len(behind)
-        )
+        counts = AnswerCounts(operation, "200", len(body), table.KEPT_ANSWERS.place("requests", "hit"))
+        kept = _Answer(before, behind, operation, counts)
+        self._recent.keep(version, key, kept, len(head) + len(before) + len(behind))
 
     def _answered(self, answer: _Answer, begun: float) -> None:
         now = time.perf_counter()
-        table.KEPT_ANSWERS.inc("requests", "hit")
-        count_answer(answer.operation, "200", now - begun, answer.length)
+        answer.counts.count(now - begun)
         if (active := tracer()) is not None:
             active.record(f"GET {answer.operation}", begun, now, {"fileroom.kept": True})
 

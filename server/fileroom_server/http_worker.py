@@ -12,7 +12,7 @@ from typing import Any
 from gunicorn.util import write_nonblock  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
-from fileroom_server.http_record import RequestIds, recorded_request
+from fileroom_server.http_record import RecordedRequest, RequestIds
 from fileroom_server.http_refusals import answer, refusal
 from fileroom_server.http_repeats import Repeats
 from fileroom_server.http_stretches import StretchSender
@@ -114,7 +114,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         self._reading_head.pop(conn, None)
-        with recorded_request(req):
+        with RecordedRequest(req):
             return super().handle_request(req, conn)
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:

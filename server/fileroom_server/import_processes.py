@@ -15,7 +15,7 @@ from typing import Self
 
 from fileroom_server.child_process import FORK, become_child
 from fileroom_server.config import LoggingConfiguration, MetricsConfiguration
-from fileroom_server.correlation import correlate
+from fileroom_server.correlation import CorrelationId, correlate
 from fileroom_server.import_files import import_files
 from fileroom_server.import_outcome import FileOutcome, SourceFile
 from fileroom_server.logs import start_logging
@@ -153,7 +153,7 @@ def _begin(
     if metrics.enabled:
         _Process.kept = kept_numbers(settings.data)
         _Process.kept.begin()
-    correlate(association)
+    correlate(CorrelationId(association))
     _Process.storage = Storage.open(settings, CountingMonitor() if metrics.enabled else UNWATCHED)
     _Process.association = association
     _Process.stopped = stopped

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from fileroom_server.config import LoggingConfiguration
-from fileroom_server.correlation import correlate
+from fileroom_server.correlation import CorrelationId, correlate
 from fileroom_server.logs import start_logging
 
 LOG = logging.getLogger("fileroom_server.test_logs")
@@ -113,7 +113,7 @@ def test_the_identifier_of_what_is_logged_for() -> None:
 
 
 def _log_correlated() -> None:
-    correlate("a-request")
+    correlate(CorrelationId("a-request"))
     LOG.info("stored")
 
 

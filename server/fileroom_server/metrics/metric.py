@@ -48,8 +48,8 @@ class Metric:
         for labels, place in self._places.items():
             yield Sample(labels, place)
 
-    def _place(self, labels: Labels) -> int:
-        """Raises KeyError where a value is not declared, and neither is `other`."""
+    def place(self, *labels: str) -> int:
+        """Where a combination of labels is counted. Raises KeyError where none is declared."""
         place = self._places.get(labels)
         if place is None:
             known = zip(self.labels.values(), labels, strict=True)
@@ -65,7 +65,7 @@ class Counter(Metric):
     def inc(self, *labels: str, by: float = 1.0) -> None:
         place = self._places.get(labels)
         if place is None:
-            place = self._place(labels)
+            place = self.place(*labels)
         with NUMBERS.lock:
             NUMBERS.values[place] += by
 
@@ -76,7 +76,7 @@ class Gauge(Metric):
     kind = "gauge"
 
     def set(self, value: float, *labels: str) -> None:
-        place = self._place(labels)
+        place = self.place(*labels)
         with NUMBERS.lock:
             NUMBERS.values[place] = value
 
@@ -97,7 +97,7 @@ class Histogram(Metric):
     def observe(self, value: float, *labels: str) -> None:
         place = self._places.get(labels)
         if place is None:
-            place = self._place(labels)
+            place = self.place(*labels)
         bucket = place + bisect_left(self.bounds, value)
         with NUMBERS.lock:
             values = NUMBERS.values

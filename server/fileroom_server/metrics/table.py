@@ -78,7 +78,7 @@ ERRORS = (
 )
 
 _STAGE_SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-_ANSWER_SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+ANSWER_SECONDS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 _OBJECTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 # -- associations and DIMSE --------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ DIMSE_REQUESTS = Counter(
 DIMSE_SECONDS = Histogram(
     "fileroom_dimse_request_duration_seconds",
     "From the beginning of a DIMSE request to its last response.",
-    _ANSWER_SECONDS,
+    ANSWER_SECONDS,
     service=_SERVICES,
 )
 DIMSE_BYTES = Counter(
@@ -144,14 +144,14 @@ COMMIT_OBJECTS = Histogram("fileroom_index_commit_objects", "How many objects a 
 QUERY_SECONDS = Histogram(
     "fileroom_query_duration_seconds",
     "From a query to its last answer, kept answers included.",
-    _ANSWER_SECONDS,
+    ANSWER_SECONDS,
     service=("C-FIND", "QIDO-RS"),
     level=tuple(level.name for level in Level),
 )
 SEARCH_SECONDS = Histogram(
     "fileroom_index_search_duration_seconds",
     "How long a search of the index took, until its last answer was taken.",
-    _ANSWER_SECONDS,
+    ANSWER_SECONDS,
     level=tuple(level.name for level in Level),
 )
 KEPT_ANSWERS = Counter(
@@ -172,7 +172,7 @@ RETRIEVED_BYTES = Counter(
     service=("C-MOVE", "C-GET", "WADO-RS", "WADO-URI"),
 )
 RENDERING_SECONDS = Histogram(
-    "fileroom_rendering_duration_seconds", "How long a picture or document of an object took to make.", _ANSWER_SECONDS
+    "fileroom_rendering_duration_seconds", "How long a picture or document of an object took to make.", ANSWER_SECONDS
 )
 
 # -- HTTP --------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ HTTP_REQUESTS = Counter(
 HTTP_SECONDS = Histogram(
     "fileroom_http_request_duration_seconds",
     "From the head of an HTTP request to the last byte of its answer.",
-    _ANSWER_SECONDS,
+    ANSWER_SECONDS,
     sparse=True,
     operation=OPERATIONS,
 )
