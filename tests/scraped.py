@@ -12,7 +12,7 @@ class Scrape:
     """Numbers by the name of their sample and their labels."""
 
     def __init__(self, served: Served) -> None:
-        answer = requests.get(f"{served.url}/metrics", timeout=30)
+        answer = requests.get(f"{served.url}/metrics", headers={"Accept-Encoding": "identity"}, timeout=30)
         answer.raise_for_status()
         self.text = answer.text
         self.samples: Metrics = {}

@@ -121,6 +121,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """A problem body where gunicorn would write a page that quotes the request."""
         status, advice = refusal(exc)
         table.HTTP_REQUESTS.inc(OTHER, str(status.value))
+        table.ERRORS_BY_KIND.inc("HTTP", type(exc).__name__)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log.error("error handling a request (%s)", type(exc).__name__)
         else:

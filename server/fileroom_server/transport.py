@@ -14,6 +14,7 @@ from pynetdicom.transport import (
 )
 
 from fileroom_server.association_counts import ReceiverPlace
+from fileroom_server.metrics import table
 from fileroom_server.pdu_reading import PduSocket
 
 if TYPE_CHECKING:
@@ -135,6 +136,7 @@ class AssociationServer(ThreadedAssociationServer):
         # connections that never ask for an association cost threads too, until the ACSE timeout ends them
         if len(self.active_associations) < 2 * self.ae.maximum_associations + 16:
             return True
+        table.ASSOCIATIONS_REJECTED.inc("too many connections")
         _log.warning("connection from %s closed: too many connections", client_address)
         return False
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -179,6 +180,45 @@ def test_everything_is_counted_once(served: Served, tmp_path: Path) -> None:
     assert "Doe" not in seen.text
     assert "P1" not in seen.text
     assert uid(1) not in seen.text
+
+
+def answered(connection: socket.socket, request: bytes) -> bytes:
+    """The body of the answer."""
+    connection.sendall(request)
+    with connection.makefile("rb") as stream:
+        length = 0
+        while line := stream.readline().strip():
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.partition(b":")[2])
+        return stream.read(length)
+
+
+def test_requests_that_are_answered_before_they_are_read_are_counted(tmp_path: Path) -> None:
+    ask = b"GET /dicom-web/studies?PatientID=P1 HTTP/1.1\r\nHost: pacs\r\n\r\n"
+    with Served(tmp_path / "data", FILEROOM_HTTP__WORKERS="1") as served:
+        association = associate(served)
+        assert send(association, instance(1)) == [0]
+        association.release()
+        before = Scrape(served)
+        with socket.create_connection(("127.0.0.1", served.http_port), 30) as connection:
+            bodies = {answered(connection, ask) for _ in range(10)}
+            [body] = bodies
+            named = ask.replace(b"\r\n\r\n", b"\r\nX-Request-ID: of-the-client\r\n\r\n")
+            assert {answered(connection, named) for _ in range(3)} == bodies  # these are read each time
+        with socket.create_connection(("127.0.0.1", served.http_port), 30) as connection:
+            answered(connection, b"nonsense\r\n\r\n")
+        seen = Scrape(served)
+    assert seen.by("fileroom_http_requests_total", "status", operation="search_for_studies") == {"200": 13}
+    assert seen.value("fileroom_http_request_duration_seconds_count", operation="search_for_studies") == 13
+    assert seen.value("fileroom_query_duration_seconds_count", service="QIDO-RS", level="STUDY") == 13
+    assert seen.value("fileroom_index_search_duration_seconds_count", level="STUDY") == 1
+    assert seen.value("fileroom_kept_answers_total", kept="requests", result="hit") >= 7
+    sent = "fileroom_http_bytes_total"
+    assert seen.value(sent, direction="sent") == before.value(sent, direction="sent") + 13 * len(body) + len(
+        before.text
+    )
+    assert seen.by("fileroom_http_requests_total", "status", operation="other") == {"400": 1}
+    assert seen.by("fileroom_errors_total", "kind", service="HTTP") == {"InvalidRequestLine": 1}
 
 
 def receivers(served: Served) -> list[int]:

