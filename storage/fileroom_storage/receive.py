@@ -162,8 +162,9 @@ class Receiver:
             arrivals.items(), self._writer.submit_many(list(arrivals.values())), strict=True
         ):
             outcomes[number] = outcome if isinstance(outcome, Exception) else self._told(arrival, outcome)
-        for incoming in objects:
-            incoming.is_durable(provenance.source)
+        for number, incoming in enumerate(objects):
+            if isinstance(outcomes[number], StoreOutcome):
+                incoming.is_durable(provenance.source)
             incoming.discard()
         return [outcomes[number] for number in range(len(objects))]
 

@@ -141,6 +141,8 @@ def test_everything_is_counted_once(served: Served, tmp_path: Path) -> None:
     stages = seen.by("fileroom_store_stage_duration_seconds_count", "stage", source="C-STORE")
     # what is refused has been parsed, and that with pixels was written while it came
     assert stages == {"receive": 8, "parse": 8, "write": 5, "sync": 6, "wait": 6, "commit": 6, "total": 6}
+    stages = seen.by("fileroom_store_stage_duration_seconds_count", "stage", source="import")
+    assert stages == dict.fromkeys(("receive", "parse", "sync", "wait", "commit", "total"), 2)
     assert seen.value("fileroom_index_commit_objects_sum") == 6 + 2 + 2
     assert seen.value("fileroom_index_commit_duration_seconds_count") == seen.value(
         "fileroom_index_commit_objects_count"

@@ -195,15 +195,15 @@ class IndexWriter:
             for submission in batch:
                 self._monitor.waited(submission.context, submission.source, begun - submission.queued_at)
             batch[0].context.run(self._commit_monitored, batch)
+            self._monitor.committed([submission.source for submission in batch], time.perf_counter() - begun)
+            if _log.isEnabledFor(logging.DEBUG):
+                for submission in batch:
+                    submission.context.run(submission.log, len(batch))
         except BaseException as error:  # noqa: BLE001  # the writer must outlive any surprise; every waiting sender is told
             _log.exception("the index writer failed on a batch of %d", len(batch))
             for submission in batch:
                 if not submission.is_done:
                     submission.settle(None, error)
-        self._monitor.committed([submission.source for submission in batch], time.perf_counter() - begun)
-        if _log.isEnabledFor(logging.DEBUG):
-            for submission in batch:
-                submission.context.run(submission.log, len(batch))
 
     def _tell_queued(self, number: int) -> None:
         self._told_queued = number
