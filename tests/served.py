@@ -25,7 +25,7 @@ class Served:
 
     def __init__(self, data: Path, database: str | None = None, *arguments: str, **environment: str) -> None:
         self.data = data
-        self.dicom_port, self.http_port = free_port(), free_port()
+        self.dicom_port, self.http_port = self.choose_dicom_port(), free_port()
         data.mkdir(parents=True, exist_ok=True)
         self._log = (data / "serve.log").open("w+")
         command = [FILEROOM, "serve", "--data", str(data), *arguments]
@@ -34,6 +34,9 @@ class Served:
         self.process = subprocess.Popen(
             command, stdout=self._log, stderr=subprocess.STDOUT, env={**os.environ, **environment}
         )
+
+    def choose_dicom_port(self) -> int:
+        return free_port()
 
     @property
     def url(self) -> str:

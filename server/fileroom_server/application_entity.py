@@ -10,7 +10,7 @@ from functools import partial
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION
 from pynetdicom.events import EventHandlerType
 
 from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
@@ -23,6 +23,7 @@ from fileroom_server.config import DicomConfiguration, Peer
 from fileroom_server.dimse import Handlers, is_serving, take_over
 from fileroom_server.negotiation import accept_storage, extended_negotiation, has_usable_contexts, supported_contexts
 from fileroom_server.received_messages import BoundedReceiver
+from fileroom_server.storage_commitment import CommitmentRequests, handle_n_action
 from fileroom_server.transport import AssociationServer, BoundedRequestHandler
 from fileroom_storage.storage import Storage
 
@@ -76,11 +77,14 @@ def create_application_entity(
     return entity
 
 
-def event_handlers(storage: Storage, ae_title: str, peers: Iterable[Peer] = ()) -> list[EventHandlerType]:
+def event_handlers(
+    storage: Storage, ae_title: str, peers: Iterable[Peer] = (), commitments: CommitmentRequests | None = None
+) -> list[EventHandlerType]:
     """All our services for `evt_handlers` of an application entity, ours or anybody else's.
 
     Storage, Query/Retrieve and Verification SOP Classes need no supported contexts there: each association gets them
-    when it is asked for. `ae_title` is what answers name as Retrieve AE Title; C-MOVE sends to `peers` only.
+    when it is asked for. `ae_title` is what answers name as Retrieve AE Title; C-MOVE sends to `peers` only. Requests
+    for storage commitment go to `commitments`; without, there is no such service.
     """
     by_ae_title = {peer.ae_title: peer for peer in peers}
     handlers: Handlers = {
@@ -89,6 +93,8 @@ def event_handlers(storage: Storage, ae_title: str, peers: Iterable[Peer] = ()) 
         C_MOVE: partial(handle_c_move, storage=storage, peers=by_ae_title),
         C_GET: partial(handle_c_get, storage=storage),
     }
+    if commitments is not None:
+        handlers = {**handlers, N_ACTION: partial(handle_n_action, commitments=commitments)}
     return [
         (evt.EVT_REQUESTED, _handle_requested, [handlers, storage]),
         (evt.EVT_SOP_EXTENDED, _handle_sop_extended),
@@ -179,7 +185,7 @@ def _handle_requested(event: evt.Event, handlers: Handlers, storage: Storage) ->
         association.is_rejected = True
         _log_rejection(event)
         return
-    accept_storage(association)
+    accept_storage(association, storage_commitment=N_ACTION in handlers)
     take_over(association, handlers)
     if isinstance(association.dimse, BoundedReceiver):
         association.dimse.begin_object = partial(begin_object, association=association, storage=storage)

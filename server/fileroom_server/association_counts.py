@@ -42,6 +42,11 @@ class ReceiverPlace:
     def is_first(self) -> bool:
         return self._place == 0
 
+    @property
+    def number(self) -> int:
+        """The same for the process that takes the place of one that died."""
+        return self._place
+
     def publish(self, count: int) -> None:
         self._counts.publish(self._place, count)
 

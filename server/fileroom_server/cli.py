@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from fileroom_server.check_command import check
+from fileroom_server.commitment_commands import commitments
 from fileroom_server.config_commands import config
 from fileroom_server.conflict_commands import conflicts
 from fileroom_server.database_commands import database
@@ -63,7 +64,7 @@ def main(debug: bool) -> None:  # OneLineErrors reads it
     """Receives DICOM objects, indexes them, finds them and gives them back, over DIMSE and DICOMweb."""
 
 
-for command in (serve, import_, check, conflicts, delete, deleted, database, config, viewer, doctor):
+for command in (serve, import_, check, conflicts, commitments, delete, deleted, database, config, viewer, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from fileroom_server.config_storage_commitment import StorageCommitmentConfiguration
 from fileroom_storage.index.drivers import DRIVERS
 
 
@@ -177,7 +178,7 @@ class SecurityConfiguration(_Section):
 
 
 class Peer(_Section):
-    """An application entity that fileroom knows: C-MOVE sends to it, and it may call."""
+    """An application entity that fileroom knows: C-MOVE sends and reports go to it, and it may call."""
 
     ae_title: AETitle
     host: Host
@@ -194,6 +195,7 @@ class Configuration(_Section):
     dicom: DicomConfiguration = DicomConfiguration()
     http: HttpConfiguration = HttpConfiguration()
     storage: StorageConfiguration = StorageConfiguration()
+    storage_commitment: StorageCommitmentConfiguration = StorageCommitmentConfiguration()
     logging: LoggingConfiguration = LoggingConfiguration()
     metrics: MetricsConfiguration = MetricsConfiguration()
     tracing: TracingConfiguration = TracingConfiguration()

@@ -14,6 +14,8 @@ from fileroom_storage.attributes import Level
 from fileroom_storage.pixels.transfer_syntaxes import UNCOMPRESSED
 
 VERIFICATION = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT_PUSH_MODEL = "1.2.840.10008.1.20.1"
+STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.5
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _DICOM_ROOT = "1.2.840.10008."
 # PS3.4 B.5 gives the SOP Classes of composite instances UIDs under this one
@@ -51,13 +53,15 @@ def retrieve_model(sop_class_uid: str) -> InformationModel | None:
     return _RETRIEVE_MODELS.get(sop_class_uid)
 
 
-def supported_contexts() -> list[PresentationContext]:
+def supported_contexts(*, storage_commitment: bool = False) -> list[PresentationContext]:
     """The contexts that are known before anybody calls; those of storage depend on what is proposed."""
     uids = [VERIFICATION, *(uid for model in MODELS for uid in (model.find, model.move, model.get))]
+    if storage_commitment:
+        uids.append(STORAGE_COMMITMENT_PUSH_MODEL)
     return [build_context(uid, list(UNCOMPRESSED)) for uid in uids]
 
 
-def accept_storage(association: Association) -> None:
+def accept_storage(association: Association, *, storage_commitment: bool = False) -> None:
     """Makes this association support every storage SOP Class that is proposed, in the proposer's first transfer syntax.
 
     To be called before pynetdicom negotiates; nothing else than this association is changed.
@@ -66,7 +70,7 @@ def accept_storage(association: Association) -> None:
     if requested is None:
         return
     supported = {context.abstract_syntax: context for context in association.acceptor.supported_contexts}
-    for context in supported_contexts():
+    for context in supported_contexts(storage_commitment=storage_commitment):
         supported.setdefault(context.abstract_syntax, context)
     syntaxes: dict[UID, list[str | UID]] = {}
     for proposal in requested.presentation_context_definition_list:

@@ -55,7 +55,10 @@ class PduSocket(AssociationSocket):
             return False
 
     def close(self) -> None:
+        connection = self.socket
         super().close()
+        if connection is not None:
+            connection.close()  # pynetdicom leaves it open where the peer was faster
         self._buffer = bytearray()  # the association is in cycles, and stays until they are collected
         self._start = self._end = 0
 

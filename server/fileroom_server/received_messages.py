@@ -17,7 +17,7 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL, C_FIND, C_STORE
+from pynetdicom.dimse_primitives import C_CANCEL, C_FIND, C_STORE, N_EVENT_REPORT
 from pynetdicom.pdu_primitives import P_DATA
 
 from fileroom_server import command_set
@@ -32,6 +32,12 @@ _BEFORE_STORING = 1 << 16
 _WAITING_MESSAGES = 16
 _TOO_LONG = "the identifier is too long"
 _UID_LENGTH = 64
+_UID_KEYWORDS = (
+    "AffectedSOPClassUID",
+    "AffectedSOPInstanceUID",
+    "RequestedSOPClassUID",
+    "RequestedSOPInstanceUID",
+)
 # PS3.8 E.2: the bits of a message control header
 _IS_COMMAND = 0x01
 _IS_LAST = 0x02
@@ -143,6 +149,11 @@ class BoundedReceiver(DIMSEServiceProvider):
         """Whether a message has begun and has not ended."""
         return bool(self._command) or self._request is not None or self.message is not None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a message, or a part of one, that has not been served."""
+        return self.is_receiving or bool(self.msg_queue.qsize())
+
     def get_msg(self, block: bool = False) -> tuple[Any, Any]:
         if block:
             cast("UpperLayer", self.dul).work(self.msg_queue.qsize, self.dimse_timeout)
@@ -209,6 +220,9 @@ class BoundedReceiver(DIMSEServiceProvider):
             if field == _C_STORE_RSP:
                 self._deliver(context_id, _store_response(elements))
                 return
+            if field == command_set.N_EVENT_REPORT_RSP and not _has_data_set(elements):
+                self._deliver(context_id, _event_report_response(elements))
+                return
         self._receive(_p_data(context_id, control_header, memoryview(command)))
 
     def _begin(
@@ -218,7 +232,7 @@ class BoundedReceiver(DIMSEServiceProvider):
         elements: dict[int, bytes],
         begin: Callable[[], Incoming | None] | None = None,
     ) -> None:
-        if command_set.number(elements, command_set.DATA_SET_TYPE) == command_set.NO_DATA_SET:
+        if not _has_data_set(elements):
             self._deliver(context_id, request)
             return
         self._context_id, self._request, self._data_set = context_id, request, ReceivedDataSet(begin)
@@ -305,6 +319,18 @@ def _store_response(elements: dict[int, bytes]) -> C_STORE:
     return response
 
 
+def _event_report_response(elements: dict[int, bytes]) -> N_EVENT_REPORT:
+    """PS3.7 10.1.1.1; an Event Reply, which storage commitment has none of, makes it pynetdicom's to decode."""
+    response = N_EVENT_REPORT()
+    response.MessageIDBeingRespondedTo = command_set.number(elements, 0x0120)
+    response.Status = command_set.number(elements, 0x0900)
+    return response
+
+
+def _has_data_set(elements: dict[int, bytes]) -> bool:
+    return command_set.number(elements, command_set.DATA_SET_TYPE) != command_set.NO_DATA_SET
+
+
 def _uid(elements: dict[int, bytes], tag: int) -> UID | None:
     text = command_set.text(elements, tag)
     # a UID that is none is kept as it came
@@ -322,6 +348,6 @@ def _check_size(message: DIMSEMessage) -> None:
 
 def _drop_unusable_uids(message: DIMSEMessage) -> None:
     """Takes out UIDs that pynetdicom would raise for, so that the request is answered with what it lacks."""
-    for keyword in ("AffectedSOPInstanceUID", "AffectedSOPClassUID"):
+    for keyword in _UID_KEYWORDS:
         if keyword in message.command_set and len(str(message.command_set[keyword].value or "")) > _UID_LENGTH:
             del message.command_set[keyword]

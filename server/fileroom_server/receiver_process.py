@@ -8,6 +8,7 @@ import threading
 from fileroom_server.application_entity import create_application_entity, drain, event_handlers, listen
 from fileroom_server.association_counts import ReceiverPlace
 from fileroom_server.child_process import collect_less
+from fileroom_server.committer import Committer
 from fileroom_server.config import Configuration
 from fileroom_server.heartbeat import Heartbeat
 from fileroom_server.observability import Observability
@@ -37,11 +38,17 @@ def receive(
     dicom, peers = configuration.dicom, configuration.peers
     with Storage.open(storage_settings(configuration), observability.begin()) as storage:
         entity = create_application_entity(dicom, peers, only_peers_may_call=configuration.only_peers_may_call)
-        handlers = event_handlers(storage, dicom.ae_title, peers)
+        committer = None
+        if configuration.storage_commitment.enabled:
+            owner = f"{socket.gethostname()}:{listener.getsockname()[1]}/{place.number}"
+            committer = Committer(storage, entity, peers, configuration.storage_commitment, owner)
+        handlers = event_handlers(storage, dicom.ae_title, peers, committer)
         server = listen(entity, listener.getsockname()[:2], handlers, listener, place)
         collect_less()
         heartbeat.beat()
         listening(server.server_address[1])
+        if committer is not None:
+            committer.start()
         if place.is_first:
             threading.Thread(target=_adopt_orphans, args=(storage, stop), name="fileroom-orphans", daemon=True).start()
             purge = (configuration, storage, stop)
@@ -51,6 +58,8 @@ def receive(
             server.publish_count()
         heartbeat.stop()
         drain(server, configuration.drain_timeout)
+        if committer is not None:
+            committer.close()
     observability.end()
 
 

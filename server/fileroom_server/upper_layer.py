@@ -110,6 +110,10 @@ class UpperLayer(DULServiceProvider):
                     return False
                 self._wait(remaining)
 
+    def wake(self) -> None:
+        """Has whoever is in `work` look at what it waits for; for any thread."""
+        os.eventfd_write(self._wake, 1)
+
     def send_pdu(self, primitive: "Primitive") -> None:
         super().send_pdu(primitive)
         self._send_queued()
@@ -153,7 +157,7 @@ class UpperLayer(DULServiceProvider):
         """Sends what has queued, or has it sent by the thread that is just at work."""
         is_free = self._working.acquire(blocking=False)
         if not is_free:
-            os.eventfd_write(self._wake, 1)
+            self.wake()
             is_free = self._working.acquire(timeout=_OTHER_THREAD_SECONDS)
         if is_free:
             try:

@@ -47,6 +47,10 @@ class InstanceNotFound(StorageError):
     """Nothing in the index has these UIDs."""
 
 
+class DuplicateTransaction(StorageError):
+    """A storage commitment request under a Transaction UID that another request has."""
+
+
 class FrameOutOfRange(StorageError):
     """The instance has fewer frames than asked for."""
 

@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import BinaryIO, Literal, Self
 
 from .attributes import standard_registry
+from .commitment import CommitmentVerifier, NotCommitted
 from .consistency import Checker, Finding, FindingKind
 from .deletion import Deleter, Restoration
 from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
 from .events import Event
 from .index import schema
 from .index.arrival import Provenance
+from .index.commitments import (
+    Claim,
+    CommitmentRequest,
+    CommitmentState,
+    Reference,
+    StorageCommitment,
+    StorageCommitments,
+)
 from .index.conflicts import ConflictState, ConflictType
 from .index.deletions import Deletion, DeletionReason, Retention
 from .index.engine import ConnectionPool, create_engine, unavailable_errors
@@ -84,9 +93,6 @@ class Storage:
         self._writer_engine = create_engine(
             settings.database_url, durability=settings.durability, pool=writing, writer=True
         )
-        if monitor.traces_statements:
-            trace_statements(self._engine, monitor)
-            trace_statements(self._writer_engine, monitor)
         self._writer = IndexWriter(self._writer_engine, self._tables, self._objects, retention, monitor)
         self._receiver = Receiver(self._objects, self._writer, registry, self._notify, monitor)
         # PS3.4 C.4.1.1.3.2: all that is here can be had at once
@@ -100,6 +106,17 @@ class Storage:
             self._objects, self._reader, self._maintenance, self._trash, self._receiver, ORPHAN_SECONDS
         )
         self._deleter = Deleter(self._objects, self._trash, self._checker, retention, self._notify)
+        # A commitment is on the disk whatever the durability: on SQLite and PostgreSQL its transaction takes with it
+        # what was committed before without waiting for the disk.
+        self._commitment_engine = create_engine(settings.database_url, durability="full", pool=writing)
+        if monitor.traces_statements:
+            for engine in (self._engine, self._writer_engine, self._commitment_engine):
+                trace_statements(engine, monitor)
+        self._verifier = CommitmentVerifier(
+            FilesystemObjectStore(settings.data, durability="full"),
+            self._reader,
+            sync=settings.durability != "full",
+        )
 
     @classmethod
     def open(cls, settings: StorageSettings, monitor: Monitor = UNWATCHED) -> Self:
@@ -110,6 +127,7 @@ class Storage:
         """Commits what has been accepted, then lets go of the database."""
         self._writer.close()
         self._version.close()
+        self._commitment_engine.dispose()
         self._writer_engine.dispose()
         self._engine.dispose()
 
@@ -123,6 +141,18 @@ class Storage:
     def import_jobs(self) -> ImportJobs:
         """The record of imports: what is done of each, so that it can go on."""
         return ImportJobs(self._engine, self._tables)
+
+    @property
+    def commitments(self) -> StorageCommitments:
+        """The requests for storage commitment."""
+        return StorageCommitments(self._commitment_engine, self._tables)
+
+    def verify_commitment(self, references: Sequence[Reference], *, read: bool = False) -> list[NotCommitted | None]:
+        """Why fileroom cannot commit to having these instances, or None for each that it can.
+
+        An instance has to be in the index and its object on the disk, complete; with `read` every byte is compared.
+        """
+        return self._verifier.verify(references, read=read)
 
     def observe(self, observer: Observer) -> None:
         """Calls `observer` after every change that has become durable, in the thread that made it."""
@@ -360,6 +390,9 @@ __all__ = [
     "ORPHAN_SECONDS",
     "REJECTION_MEANINGS",
     "REJECTION_SCHEME",
+    "Claim",
+    "CommitmentRequest",
+    "CommitmentState",
     "Conflict",
     "ConflictState",
     "ConflictType",
@@ -377,16 +410,20 @@ __all__ = [
     "IncomingObject",
     "IndexSchema",
     "Monitor",
+    "NotCommitted",
     "ObjectFile",
     "Piece",
     "Provenance",
     "Query",
+    "Reference",
     "Resolution",
     "Restoration",
     "Spool",
     "Spooled",
     "Stage",
     "Storage",
+    "StorageCommitment",
+    "StorageCommitments",
     "StorageError",
     "StorageSettings",
     "StoreOutcome",

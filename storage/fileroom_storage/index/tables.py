@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from ..attributes import Attribute, KeyType, Level, Origin, Registry, standard_registry
+from .commitment_tables import commitment_tables
 from .types import ExactText, LongText, Uid, binary, column_type, microsecond_datetime, surrogate_key
 
 DEFAULT_ISSUER = "DEFAULT_DOMAIN"
@@ -69,6 +70,7 @@ class Tables:
         self.change = self._change()
         self.deletion = self._deletion()
         self.deleted_object = self._deleted_object()
+        self.storage_commitment, self.storage_commitment_reference = commitment_tables(self._table)
 
     def entity(self, level: Level) -> Table:
         return self.by_level[level].entity
