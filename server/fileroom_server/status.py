@@ -179,6 +179,7 @@ CODES = frozenset(
         *_UNUSABLE.values(),
         *_CODES.values(),
         *_CODES_OF_RETRIEVE.values(),
+        *_CODES_OF_ACTION.values(),
     )
 )
 

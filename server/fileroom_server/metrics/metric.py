@@ -1,7 +1,7 @@
 """Counters, gauges and histograms whose labels have values that are known beforehand: to count is to add to a number.
 
 prometheus_client counts into dictionaries and one file a process, at several times the cost, and its files have to be
-tidied up (docs/decisions/0012).
+tidied up (docs/decisions/0013).
 """
 
 from bisect import bisect_left

@@ -68,6 +68,7 @@ _HTTP_STATUSES = (*(str(status.value) for status in HTTPStatus if status >= HTTP
 ERRORS = (
     *(kind.__name__ for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, StorageError)),
     *(kind.__name__ for kind in (InvalidRequest, SopClassNotSupported, MoveDestinationUnknown)),
+    *("NoSuchSopClass", "NoSuchSopInstance", "NoSuchAction", "InvalidArgumentValue"),
     *("LimitRequestLine", "LimitRequestHeaders", "InvalidRequestLine", "InvalidRequestMethod", "InvalidHTTPVersion"),
     *("InvalidHeader", "InvalidHeaderName", "ExpectationFailed", "UnsupportedTransferCoding"),
     "Problem",
