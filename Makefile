@@ -6,7 +6,7 @@ ARGS   ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 # what the tests speak to: clients, databases, a browser, a reverse proxy, another PACS
-TEST_PACKAGES := dcmtk mariadb-server postgresql chromium nginx-light orthanc orthanc-dicomweb openssl
+TEST_PACKAGES := dcmtk mariadb-server postgresql chromium nginx-light orthanc orthanc-dicomweb openssl prometheus
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help

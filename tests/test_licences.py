@@ -19,10 +19,10 @@ def licences(of: Distribution) -> list[str]:
     return classifiers or [(told("License") or ["none given"])[0].partition("\n")[0]]
 
 
-def required() -> dict[str, Distribution]:
-    """Every distribution that fileroom needs without an extra, directly or not."""
+def required(*extras_of_fileroom: str) -> dict[str, Distribution]:
+    """Every distribution that fileroom needs, directly or not; without an extra unless one is named."""
     found: dict[str, Distribution] = {}
-    waiting = [("fileroom", frozenset[str]())]
+    waiting = [("fileroom", frozenset(extras_of_fileroom))]
     while waiting:
         name, extras = waiting.pop()
         if name in found and not extras:
@@ -40,8 +40,15 @@ def required() -> dict[str, Distribution]:
 
 def test_required_dependencies_are_permissively_licensed() -> None:
     found = required()
-    assert {"fileroom", "pydicom", "flask", "sqlalchemy", "werkzeug"} <= set(found)
+    assert {"fileroom", "pydicom", "flask", "sqlalchemy", "werkzeug", "prometheus-client"} <= set(found)
     for name, of in found.items():
         for licence in licences(of):
             assert PERMISSIVE.search(licence), f"{name}: {licence}"
             assert not COPYLEFT.search(licence), f"{name}: {licence}"
+
+
+def test_of_the_tracing_extra_only_the_list_of_certificates_is_not() -> None:
+    added = {name: of for name, of in required("tracing").items() if name not in required()}
+    assert {"opentelemetry-sdk", "protobuf"} <= added.keys()
+    not_permissive = {name for name, of in added.items() if not all(PERMISSIVE.search(one) for one in licences(of))}
+    assert not_permissive == {"certifi"}

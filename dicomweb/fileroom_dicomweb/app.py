@@ -11,9 +11,11 @@ from .compression import register_compression
 from .cors import register_cors
 from .forwarded import BehindProxy
 from .health import Readiness, health_blueprint
+from .metrics import Exposition, metrics_blueprint
 from .origin_server import server_url
 from .problem import register_problem_handlers
 from .recent_answers import RecentResponses
+from .request_facts import register_request_facts
 from .settings import DicomwebSettings
 from .start_page import start_page
 from .viewer import PATH as VIEWER_PATH
@@ -21,10 +23,19 @@ from .viewer import base_path, is_installed, viewer_blueprint
 from .wado_uri import wado_uri_blueprint
 
 
-def create_app(storage: Storage, settings: DicomwebSettings | None = None, readiness: Readiness | None = None) -> Flask:
-    """The whole of it. `readiness` tells of the parts that DICOMweb does not know; see health.Readiness."""
+def create_app(
+    storage: Storage,
+    settings: DicomwebSettings | None = None,
+    readiness: Readiness | None = None,
+    exposition: Exposition | None = None,
+) -> Flask:
+    """The whole of it. `readiness` tells of the parts that DICOMweb does not know; see health.Readiness.
+
+    `exposition` is what /metrics answers; without it there is none.
+    """
     settings = settings or DicomwebSettings()
     app = Flask("fileroom_dicomweb", static_folder=None, template_folder=None)
+    register_request_facts(app)
     register_problem_handlers(app)
     register_compression(app)
     register_cors(app, settings.cors_origins, (settings.prefix, "/wado"))
@@ -33,6 +44,8 @@ def create_app(storage: Storage, settings: DicomwebSettings | None = None, readi
     app.register_blueprint(wado_uri_blueprint(storage, settings), url_prefix="/wado")
     app.register_blueprint(health_blueprint(storage, readiness), url_prefix="/health")
 
+    if exposition is not None:
+        app.register_blueprint(metrics_blueprint(exposition))
     app.register_blueprint(viewer_blueprint(settings))
 
     @app.get("/")
@@ -52,7 +65,7 @@ def create_app(storage: Storage, settings: DicomwebSettings | None = None, readi
         return start_page(root_url, links, viewer_url)
 
     app.wsgi_app = RecentResponses(  # type: ignore[method-assign]
-        app.wsgi_app, storage.version, storage.open_stretches
+        app.wsgi_app, storage.version, storage.open_stretches, storage.monitor
     )
     app.wsgi_app = BehindProxy(app.wsgi_app, settings.trusted_proxies, settings.trusted_hops)  # type: ignore[method-assign]
     return app

@@ -49,6 +49,7 @@ def _json(server: OriginServer, instances: list[StoredInstance], root_url: str, 
     kept = KeptMetadata(server.storage.settings.data / _FOLDER, server.settings.metadata_cache_size)
     if len(instances) > 1 and takes_gzip():
         found = kept.find(tag)
+        server.storage.monitor.looked_up("metadata", found=found is not None)
         if found is not None:
             response = Response(found, content_type=DICOM_JSON)
         else:

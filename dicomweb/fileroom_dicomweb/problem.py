@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 from fileroom_storage.errors import StorageError
 
 from .media_types import PROBLEM_JSON, Offer
+from .request_facts import error_is_known
 from .status import RETRY_AFTER_SECONDS, http_status
 
 _log = logging.getLogger(__name__)
@@ -76,10 +77,12 @@ def log_unexpected(error: BaseException) -> None:
 
 
 def _problem(error: Problem) -> Response:
+    error_is_known(error)
     return problem_response(error.status, error.detail, **error.members)
 
 
 def _storage_error(error: StorageError) -> Response:
+    error_is_known(error)
     status = http_status(error)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         _log.error("%s: %s", type(error).__name__, error)
@@ -90,6 +93,7 @@ def _storage_error(error: StorageError) -> Response:
 def _http_exception(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error  # a redirect of the routing
+    error_is_known(error)
     status = HTTPStatus(error.code)
     response = problem_response(status, _ADVICE.get(status, status.description))
     for name, value in error.get_headers():
@@ -99,6 +103,7 @@ def _http_exception(error: HTTPException) -> Response | HTTPException:
 
 
 def _unexpected(error: Exception) -> Response:
+    error_is_known(error)
     log_unexpected(error)
     return problem_response(
         HTTPStatus.INTERNAL_SERVER_ERROR, "The server failed on this request; its log says where. Others are not hurt."

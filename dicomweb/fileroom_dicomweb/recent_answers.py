@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fileroom_storage.errors import StorageError
 from fileroom_storage.index.audit.tally import Tally
+from fileroom_storage.monitor import UNWATCHED, Monitor
 from fileroom_storage.query.recent import RecentAnswers, Version
 from fileroom_storage.storage import ObjectFile, Piece, StoredInstance, Stretch
 
 from .audit import AUDIT_TALLY
+from .request_facts import OPERATION
 from .stored_answer import StoredAnswer
 
 if TYPE_CHECKING:
@@ -37,7 +39,8 @@ class _Answer(NamedTuple):
     status: str
     headers: Headers
     body: "bytes | _Stored"
-    tally: Tally | None = None  # what counts how often it is given again, for the audit log
+    operation: str
+    tally: Tally | None  # what counts how often it is given again, for the audit log
 
 
 class _Stored(NamedTuple):
@@ -57,8 +60,10 @@ class RecentResponses:
         app: "WSGIApplication",
         version: Callable[[], Version | None],
         open_stretches: Callable[[StoredInstance], ObjectFile],
+        monitor: Monitor = UNWATCHED,
     ) -> None:
         self._app = app
+        self._monitor = monitor
         self._open_stretches = open_stretches
         self._recent: RecentAnswers[_Answer] = RecentAnswers(version, _MOST_BYTES)
 
@@ -67,8 +72,10 @@ class RecentResponses:
             return self._app(environ, start_response)
         key, version = _key(environ), self._recent.version()
         answer = self._recent.find(key)
+        self._monitor.looked_up("responses", found=answer is not None)
         if answer is not None:
             environ[KEPT_OF_VERSION] = version
+            environ[OPERATION] = answer.operation
             body = [answer.body] if isinstance(answer.body, bytes) else self._opened(answer.body)
             if body is not None:
                 if answer.tally is not None:
@@ -90,12 +97,12 @@ class RecentResponses:
         chunks = self._app(environ, start)
         if not started:
             return chunks
-        (status, headers), version = started[0], environ[INDEX_VERSION]
+        (status, headers), version, operation = started[0], environ[INDEX_VERSION], environ.get(OPERATION, "")
         tally: Tally | None = environ.get(AUDIT_TALLY)
         if isinstance(chunks, StoredAnswer):
             start_response(status, list(headers))
             return self._stored(
-                key, version, environ.get(STORED_INSTANCE), chunks, _Answer(status, headers, b"", tally)
+                key, version, environ.get(STORED_INSTANCE), chunks, _Answer(status, headers, b"", operation, tally)
             )
         iterator = iter(chunks)
         body: list[bytes] = []
@@ -110,7 +117,7 @@ class RecentResponses:
         whole = b"".join(body)
         if not any(name.lower() == "content-length" for name, _ in headers):
             headers.append(("Content-Length", str(len(whole))))
-        self._recent.keep(version, key, _Answer(status, headers, whole, tally), len(whole))
+        self._recent.keep(version, key, _Answer(status, headers, whole, operation, tally), len(whole))
         start_response(status, list(headers))
         return [whole]
 

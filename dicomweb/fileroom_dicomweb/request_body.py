@@ -8,6 +8,7 @@ from flask import Request
 from werkzeug.exceptions import HTTPException
 
 from .answer_stream import CHUNK_SIZE
+from .request_facts import RECEIVED
 
 _DISCARD_SECONDS = 2.0
 _DISCARD_CHUNKS = 256
@@ -42,6 +43,7 @@ def body_chunks(request: Request, maximum_size: int | None) -> Iterator[bytes]:
         if not chunk:
             break
         received += len(chunk)
+        request.environ[RECEIVED] = received
         yield chunk
     if request.content_length is not None and received < request.content_length:
         raise BrokenBody

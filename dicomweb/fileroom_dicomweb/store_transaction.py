@@ -74,6 +74,7 @@ class StoreTransaction:
             self._add_failed(error, "processing failure; the server's log says where", *uids())
 
     def _add_failed(self, error: Exception, detail: str, sop_class_uid: str | None, uid: str | None) -> None:
+        self.storage.monitor.refused(self._provenance.source, error)
         reason = failure_reason(error)
         self.response.add_failed(reason, detail, sop_class_uid, uid)
         if self._transfer is not None:

@@ -16,6 +16,7 @@ from pynetdicom.events import EventHandlerType
 
 from fileroom_server.access import AccessRules, NotAuthorized, allow, certificate_of, check_allowed
 from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
+from fileroom_server.association_record import begin_record, record_of
 from fileroom_server.c_find import handle_c_find, recent_answers
 from fileroom_server.c_get import handle_c_get
 from fileroom_server.c_move import handle_c_move
@@ -130,10 +131,10 @@ def event_handlers(
         (evt.EVT_REQUESTED, _handle_requested, [handlers, storage, rules]),
         (evt.EVT_C_ECHO, _handle_c_echo),
         (evt.EVT_SOP_EXTENDED, _handle_sop_extended),
-        (evt.EVT_ESTABLISHED, _log_event, ["established"]),
+        (evt.EVT_ESTABLISHED, _handle_established),
         (evt.EVT_REJECTED, _handle_rejected, [log]),
-        (evt.EVT_RELEASED, _log_event, ["released"]),
-        (evt.EVT_ABORTED, _log_event, ["aborted"]),
+        (evt.EVT_RELEASED, _handle_end, ["released"]),
+        (evt.EVT_ABORTED, _handle_end, ["aborted"]),
         (evt.EVT_CONN_CLOSE, _handle_closed),
     ]
 
@@ -220,6 +221,7 @@ def _quieten_pynetdicom() -> None:
 
 def _handle_requested(event: evt.Event, handlers: Handlers, storage: Storage, rules: AccessRules) -> None:
     association = event.assoc
+    begin_record(association)
     if not has_usable_contexts(association):
         # PS3.8 9.3.4: permanent, by the service user, no reason given
         _reject(event, 0x01)
@@ -271,6 +273,18 @@ def _handle_sop_extended(event: evt.Event) -> dict[UID, bytes]:
     return extended_negotiation(event.assoc.requestor.sop_class_extended)
 
 
+def _handle_established(event: evt.Event) -> None:
+    if record := record_of(event.assoc):
+        record.established()
+    _log_event(event, "established")
+
+
+def _handle_end(event: evt.Event, how: str) -> None:
+    _log_event(event, how)
+    if record := record_of(event.assoc):
+        record.ended(how)
+
+
 def _log_event(event: evt.Event, what: str) -> None:
     peer = event.assoc.requestor
     _log.info("association with %s at %s %s", str(peer.ae_title).strip(" "), peer.address, what)
@@ -293,6 +307,8 @@ def _log_rejection(event: evt.Event) -> None:
     codes = (rejection.result, rejection.result_source, rejection.diagnostic)
     told = vars(association).get("fileroom_refusal")
     reason = told or _REJECTIONS.get(codes, "result {codes[0]}, source {codes[1]}, reason {codes[2]} of PS3.8 9.3.4")
+    if record := record_of(association):
+        record.rejected(codes)
     peer = association.requestor
     _log.warning(
         "association with %s at %s rejected: %s",

@@ -35,6 +35,9 @@ class AssociationCounts:
     def publish(self, place: int, count: int) -> None:
         self._words[place] = count
 
+    def total(self) -> int:
+        return sum(self.of_others(-1))
+
     def of_others(self, place: int) -> list[int]:
         return [self._words[other] for other in range(self._processes) if other != place]
 

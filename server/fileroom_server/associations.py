@@ -11,6 +11,7 @@ from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import AddressInformation
 
+from fileroom_server.association_record import record_of
 from fileroom_server.dimse_audit import end_store_transfer
 from fileroom_server.event_reports import AssociationReports
 from fileroom_server.received_messages import BoundedReceiver
@@ -46,6 +47,8 @@ class WaitingAssociation(Association):
             super().run_reactor()
         finally:
             self.receiver.forget()
+            if record := record_of(self):
+                record.ended("aborted")  # unless it was told before
             if self.event_reports is not None:
                 self.event_reports.end()
             end_store_transfer(self)

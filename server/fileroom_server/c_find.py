@@ -1,11 +1,13 @@
 """C-FIND SCP: answers stream from a cursor of the index to the peer."""
 
+import time
 from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import closing
 from typing import NamedTuple
 
 from fileroom_server.dimse import Request, Response
 from fileroom_server.identifier import FindIdentifier, read_find_identifier, write_answer
+from fileroom_server.metrics import table
 from fileroom_server.negotiation import find_model, options
 from fileroom_server.status import (
     CANCELLED,
@@ -16,7 +18,7 @@ from fileroom_server.status import (
     Status,
     TooManyMatches,
 )
-from fileroom_storage.attributes import standard_registry
+from fileroom_storage.attributes import Level, standard_registry
 from fileroom_storage.query import Answer
 from fileroom_storage.query.recent import RecentAnswers
 from fileroom_storage.storage import Storage
@@ -32,6 +34,7 @@ class FoundAnswer(NamedTuple):
 
     status: Status
     identifiers: tuple[bytes, ...]
+    level: Level
 
 
 def recent_answers(storage: Storage) -> "RecentAnswers[FoundAnswer]":
@@ -52,23 +55,30 @@ def handle_c_find(
         raise SopClassNotSupported("there is no C-FIND for this SOP Class")
     asked = options(request.association, request.abstract_syntax)
     key = (request.sop_class_uid, request.transfer_syntax, asked, bytes(request.data_set))
+    begun = time.perf_counter()
     known = recent.find(key)
+    storage.monitor.looked_up("c_find", found=known is not None)
     if known is not None:
+        level = known.level
         pending = _again(known)
     else:
         find = read_find_identifier(request.data_set, request.transfer_syntax, model, asked, standard_registry())
+        level = find.query.level
         pending = _found(storage, find, lambda answer: write_answer(answer, find, request.transfer_syntax, ae_title))
-        pending = _kept(pending, recent, key)
-    with closing(pending):
-        for number, (status, identifier) in enumerate(pending):
-            if request.is_cancelled():
-                yield Response(CANCELLED)
-                return
-            if number == maximum_results > 0:
-                # PS3.4 C.4.1.1.4: refused, out of resources; what has been sent are matches
-                raise TooManyMatches(f"more than {maximum_results} match; narrow the search")
-            yield Response(status, identifier, more=True)
-    yield Response(SUCCESS)
+        pending = _kept(pending, recent, key, level)
+    try:
+        with closing(pending):
+            for number, (status, identifier) in enumerate(pending):
+                if request.is_cancelled():
+                    yield Response(CANCELLED)
+                    return
+                if number == maximum_results > 0:
+                    # PS3.4 C.4.1.1.4: refused, out of resources; what has been sent are matches
+                    raise TooManyMatches(f"more than {maximum_results} match; narrow the search")
+                yield Response(status, identifier, more=True)
+        yield Response(SUCCESS)
+    finally:
+        table.QUERY_SECONDS.observe(time.perf_counter() - begun, "C-FIND", level.name)
 
 
 def _again(known: FoundAnswer) -> Pending:
@@ -83,7 +93,7 @@ def _found(storage: Storage, find: FindIdentifier, write: Callable[[Answer], byt
             yield status, write(answer)
 
 
-def _kept(pending: Pending, recent: "RecentAnswers[FoundAnswer]", key: Hashable) -> Pending:
+def _kept(pending: Pending, recent: "RecentAnswers[FoundAnswer]", key: Hashable, level: Level) -> Pending:
     """The same, remembered once all of it was asked for, unless it is long."""
     version = recent.version()  # before the index is looked at
     identifiers: list[bytes] = []
@@ -95,4 +105,4 @@ def _kept(pending: Pending, recent: "RecentAnswers[FoundAnswer]", key: Hashable)
                 identifiers.append(identifier)
             yield status, identifier
     if size <= _LONGEST:
-        recent.keep(version, key, FoundAnswer(last, tuple(identifiers)), size)
+        recent.keep(version, key, FoundAnswer(last, tuple(identifiers), level), size)

@@ -1,20 +1,24 @@
 """C-STORE SCP: hands the encoded data set to storage, as it came."""
 
 import logging
-import uuid
+import time
 from collections.abc import Iterator
 
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from fileroom_server.access import check_allowed
+from fileroom_server.association_record import record_of
+from fileroom_server.correlation import CorrelationId
 from fileroom_server.dimse import Request, Response
 from fileroom_server.dimse_audit import store_transfer
 from fileroom_server.received_messages import Incoming, ReceivedDataSet
 from fileroom_server.status import MISMATCH_WITH_REQUEST, SUCCESS, InvalidRequest
-from fileroom_storage.storage import IncomingDataSet, Provenance, Storage, StoreOutcome
+from fileroom_storage.storage import IncomingDataSet, Provenance, Stage, Storage, StoreOutcome
 
 _log = logging.getLogger(__name__)
+
+_SOURCE = "C-STORE"
 
 
 def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
@@ -22,7 +26,12 @@ def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
     message = request.message
     if not isinstance(message, C_STORE) or message.AffectedSOPInstanceUID is None:
         raise InvalidRequest("AffectedSOPInstanceUID is missing or too long")
+    received = message.DataSet
+    if isinstance(received, ReceivedDataSet):
+        storage.monitor.took(Stage.RECEIVE, _SOURCE, received.ended - received.begun)
     outcome = _stored(request, message, storage)
+    if isinstance(received, ReceivedDataSet):
+        storage.monitor.took(Stage.TOTAL, _SOURCE, time.perf_counter() - received.begun)
     if outcome.conflicts:
         _log.warning(
             "%s from %s conflicts with what is stored: %s",
@@ -60,11 +69,12 @@ def provenance(association: Association, storage: Storage) -> Provenance:
     known: Provenance | None = vars(association).get("fileroom_provenance")
     if known is None:
         requested = association.requestor.primitive
+        record = record_of(association)
         known = vars(association)["fileroom_provenance"] = Provenance(
-            source="C-STORE",
+            source=_SOURCE,
             called_ae_title=str(requested.called_ae_title).strip(" ") if requested else None,
             calling_ae_title=str(association.requestor.ae_title).strip(" "),
-            association=str(uuid.uuid4()),
+            association=record.identifier if record else str(CorrelationId()),
             remote_address=association.requestor.address,
             transfer=store_transfer(association, storage),
         )

@@ -144,6 +144,17 @@ class LoggingConfiguration(Section):
     format: Literal["text", "json"] = "text"
 
 
+class MetricsConfiguration(Section):
+    enabled: bool = True
+
+
+class TracingConfiguration(Section):
+    enabled: bool = False
+    endpoint: Annotated[str, AfterValidator(_base_url), Field(min_length=1)] = "http://127.0.0.1:4318"
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    service_name: Annotated[str, Field(min_length=1)] = "fileroom"
+
+
 class SecurityConfiguration(Section):
     allow_open_network: bool = False
 
@@ -180,6 +191,8 @@ class Configuration(Section):
     storage: StorageConfiguration = StorageConfiguration()
     storage_commitment: StorageCommitmentConfiguration = StorageCommitmentConfiguration()
     logging: LoggingConfiguration = LoggingConfiguration()
+    metrics: MetricsConfiguration = MetricsConfiguration()
+    tracing: TracingConfiguration = TracingConfiguration()
     security: SecurityConfiguration = SecurityConfiguration()
     audit: AuditConfiguration = AuditConfiguration()
 

@@ -11,14 +11,15 @@ from typing import Any, cast
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT
+from pynetdicom.dimse_primitives import C_ECHO, C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT
 from pynetdicom.presentation import PresentationContext
 
 from fileroom_server.access import check_allowed
 from fileroom_server.command_set import DATA_SET_PRESENT, NO_DATA_SET, encode_command_set
+from fileroom_server.dimse_record import RecordedRequest, count_error
 from fileroom_server.received_messages import BoundedReceiver
 from fileroom_server.sent_messages import fragment_length, fragments_of, is_over, send_message
-from fileroom_server.status import PROCESSING_FAILURE, InvalidRequest, Service, Status, status_of
+from fileroom_server.status import PROCESSING_FAILURE, SUCCESS, InvalidRequest, Service, Status, status_of
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +150,10 @@ def _serve(handlers: Handlers, association: Association, message: Any, context_i
     handler = handlers.get(type(message))
     context = association._accepted_cx.get(context_id)
     if handler is None or context is None:
-        Association._serve_request(association, message, context_id)
+        with RecordedRequest(association, message) as recorded:
+            Association._serve_request(association, message, context_id)
+            if isinstance(message, C_ECHO):
+                recorded.answered(SUCCESS.code)
         return
     if message.MessageID is None or association._sent_release:
         _log.warning("association with %s: an unexpected message is ignored", association.remote["address"])
@@ -159,14 +163,15 @@ def _serve(handlers: Handlers, association: Association, message: Any, context_i
     association._is_paused = True  # as pynetdicom does while one of its services is running
     vars(association)["fileroom_serving"] = True
     try:
-        _answer(request, handler)
+        with RecordedRequest(association, message) as recorded:
+            _answer(request, handler, recorded)
     finally:
         vars(association)["fileroom_serving"] = False
         association._is_paused = False
         association.dimse.cancel_req = {}
 
 
-def _answer(request: Request, handler: Handler) -> None:
+def _answer(request: Request, handler: Handler, recorded: RecordedRequest) -> None:
     # that of a C-STORE, of which there are most, finds out by itself
     next_look = math.inf if isinstance(request.message, C_STORE) else 0.0
     with closing(_responses(request, handler)) as responses:
@@ -178,6 +183,7 @@ def _answer(request: Request, handler: Handler) -> None:
                 next_look = now + _LOOK_SECONDS
             send_response(request, response)
             if not response.status.pending:
+                recorded.answered(response.status.code)
                 return
 
 
@@ -193,6 +199,7 @@ def _responses(request: Request, handler: Handler) -> Generator[Response, None, 
     except Exception as error:  # noqa: BLE001  # every request is answered
         service = _SERVICES[type(request.message)]
         status = status_of(error, service)
+        count_error(service, error)
         _log.log(
             logging.ERROR if status.code == PROCESSING_FAILURE else logging.WARNING,
             "%s %s from %s answered with 0x%04X: %s",

@@ -14,8 +14,10 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from fileroom_dicomweb import Readiness, create_app
 from fileroom_server.config import Configuration
+from fileroom_server.http_record import request_is_answered
 from fileroom_server.http_refusals import LONGEST_REQUEST_LINE
 from fileroom_server.http_worker import Worker
+from fileroom_server.observability import Observability
 from fileroom_server.wiring import dicomweb_settings, storage_settings
 from fileroom_storage.storage import Storage
 
@@ -26,11 +28,15 @@ _QUERY = re.compile(r"\?[^\s'\"]*")
 
 
 def serve_http(
-    configuration: Configuration, listener: socket.socket, readiness: Readiness, listening: Callable[[int], None]
+    configuration: Configuration,
+    listener: socket.socket,
+    readiness: Readiness,
+    observability: Observability,
+    listening: Callable[[int], None],
 ) -> None:
     """Serves HTTP until SIGTERM, then lets requests finish. `listening` is told the port when a worker has begun."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    HttpServer(configuration, listener, readiness, listening).run()
+    HttpServer(configuration, listener, readiness, observability, listening).run()
 
 
 class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -41,8 +47,10 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
         configuration: Configuration,
         listener: socket.socket,
         readiness: Readiness,
+        observability: Observability,
         listening: Callable[[int], None],
     ) -> None:
+        self._observability = observability
         self._configuration = configuration
         self._port: int = listener.getsockname()[1]
         self._listener = listener.detach()  # gunicorn closes it
@@ -66,6 +74,7 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
             "forwarded_allow_ips": "",  # fileroom_dicomweb.forwarded has it all, RFC 7239 included
             "control_socket_disable": True,
             "logger_class": OurLogger,
+            "post_request": request_is_answered,
             "post_worker_init": lambda _worker: self._listening(self._port),
             "worker_exit": lambda _server, _worker: self._close(),
         }
@@ -76,8 +85,9 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
 
     def load(self) -> Any:
         """Runs in each worker after its fork."""
-        self._storage = Storage.open(storage_settings(self._configuration))
-        return create_app(self._storage, dicomweb_settings(self._configuration), self._readiness)
+        self._storage = Storage.open(storage_settings(self._configuration), self._observability.begin())
+        exposition = self._observability.exposition(self._storage, self._readiness)
+        return create_app(self._storage, dicomweb_settings(self._configuration), self._readiness, exposition)
 
     def version(self) -> tuple[int, int] | None:
         """That of the index, in a worker."""
@@ -86,6 +96,7 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
     def _close(self) -> None:
         if self._storage is not None:
             self._storage.close()
+            self._observability.end()
 
 
 class OurLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

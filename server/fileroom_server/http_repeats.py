@@ -13,14 +13,19 @@ from typing import NamedTuple
 
 from gunicorn.util import http_date  # type: ignore[import-untyped]
 
+from fileroom_server.http_record import AnswerCounts
+from fileroom_server.metrics import table
+from fileroom_server.metrics.metric import OTHER
+from fileroom_server.tracing import tracer
 from fileroom_storage.index.audit.tally import Tally
 from fileroom_storage.query.recent import RecentAnswers, Version
 
 _LONGEST_HEAD = 1 << 13
 _MOST_BYTES = 16 << 20
 _END_OF_HEAD = b"\r\n\r\n"
-# headers after which more than the head comes, or something else than an answer
+# headers after which more than the head comes, or something else than an answer; and those that never come again
 _NOT_ALONE = (b"\ncontent-length:", b"\ntransfer-encoding:", b"\nupgrade:", b"\nexpect:")
+_NOT_AGAIN = (b"\nx-request-id:", b"\ntraceparent:")
 _DATE = "Date: "
 
 
@@ -29,6 +34,8 @@ class _Answer(NamedTuple):
 
     before: bytes
     behind: bytes
+    operation: str
+    counts: AnswerCounts
     tally: Tally | None  # what counts how often it is given again, for the audit log
 
 
@@ -52,16 +59,20 @@ class Repeats:
             head = connection.recv(_LONGEST_HEAD, socket.MSG_PEEK)
         except OSError:
             return False
+        begun = time.perf_counter()
         key = (head, address)
         answer = self._recent.find(key)
         if answer is None:
             self._asked.request = (connection, key)
+            if head.startswith(b"GET "):
+                table.KEPT_ANSWERS.inc("requests", "miss")
             return False
         connection.recv(len(head))
         connection.settimeout(self._seconds)  # for silence
         if answer.tally is not None:
             answer.tally.again()
         connection.sendall(answer.before + self._now() + answer.behind)
+        self._answered(answer, begun)
         return True
 
     def forget(self) -> None:
@@ -74,9 +85,13 @@ class Repeats:
         version: Version | None,
         lines: list[str],
         body: bytes,
+        operation: str = OTHER,
         tally: Tally | None = None,
     ) -> None:
-        """To be told of an answer to the request that this thread has last looked at, by the lines of its head."""
+        """To be told of an answer to the request that this thread has last looked at, by the lines of its head.
+
+        `operation` is what it is counted as when it is given again.
+        """
         asked: tuple[socket.socket, tuple[bytes, str]] | None = getattr(self._asked, "request", None)
         self.forget()
         if asked is None or asked[0] is not connection or version is None:
@@ -86,12 +101,20 @@ class Repeats:
         if not head.startswith(b"GET ") or head.find(_END_OF_HEAD) != len(head) - len(_END_OF_HEAD):
             return
         lower = head.lower()
-        if any(name in lower for name in _NOT_ALONE) or "Connection: keep-alive\r\n" not in lines:
+        if any(name in lower for name in _NOT_ALONE + _NOT_AGAIN) or "Connection: keep-alive\r\n" not in lines:
             return
         [place] = [number for number, line in enumerate(lines) if line.startswith(_DATE)]
         before = "".join([*lines[:place], _DATE]).encode("latin-1")
         behind = "".join(["\r\n", *lines[place + 1 :]]).encode("latin-1") + body
-        self._recent.keep(version, key, _Answer(before, behind, tally), len(head) + len(before) + len(behind))
+        counts = AnswerCounts(operation, "200", len(body), table.KEPT_ANSWERS.place("requests", "hit"))
+        kept = _Answer(before, behind, operation, counts, tally)
+        self._recent.keep(version, key, kept, len(head) + len(before) + len(behind))
+
+    def _answered(self, answer: _Answer, begun: float) -> None:
+        now = time.perf_counter()
+        answer.counts.count(now - begun)
+        if (active := tracer()) is not None:
+            active.record(f"GET {answer.operation}", begun, now, {"fileroom.kept": True})
 
     def _now(self) -> bytes:
         second, text = self._date

@@ -10,8 +10,10 @@ from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 
 from fileroom_dicomweb.audit import AUDIT_TALLY
 from fileroom_dicomweb.recent_answers import KEPT_OF_VERSION
+from fileroom_dicomweb.request_facts import OPERATION
 from fileroom_dicomweb.stored_answer import StoredAnswer, broken_off
 from fileroom_server.http_repeats import Repeats
+from fileroom_server.metrics.metric import OTHER
 from fileroom_storage.storage import Stretch
 
 if TYPE_CHECKING:
@@ -60,7 +62,8 @@ class StretchSender:
         connection.sendall("".join(lines).encode("latin-1") + answer[0])
         response.headers_sent = True
         response.sent = len(answer[0])
-        self._repeats.keep(connection, environ.get(KEPT_OF_VERSION), lines, answer[0], environ.get(AUDIT_TALLY))
+        operation, tally = environ.get(OPERATION, OTHER), environ.get(AUDIT_TALLY)
+        self._repeats.keep(connection, environ.get(KEPT_OF_VERSION), lines, answer[0], operation, tally)
         return True
 
 

@@ -12,9 +12,12 @@ from typing import Any
 from gunicorn.util import write_nonblock  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
 
+from fileroom_server.http_record import RecordedRequest, RequestIds
 from fileroom_server.http_refusals import answer, refusal
 from fileroom_server.http_repeats import Repeats
 from fileroom_server.http_stretches import StretchSender
+from fileroom_server.metrics import table
+from fileroom_server.metrics.metric import OTHER
 
 # What a client has for the head of a request, request line and headers, from its first byte on.
 HEAD_SECONDS = 5.0
@@ -45,7 +48,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self._repeats = Repeats(self.app.version, self.cfg.timeout)
-        self.wsgi: Any = StretchSender(self.wsgi, self._repeats)
+        self.wsgi: Any = StretchSender(RequestIds(self.wsgi), self._repeats)
 
     def set_accept_enabled(self, enabled: bool) -> None:
         super().set_accept_enabled(enabled)
@@ -111,11 +114,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         self._reading_head.pop(conn, None)
-        return super().handle_request(req, conn)
+        with RecordedRequest(req):
+            return super().handle_request(req, conn)
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """A problem body where gunicorn would write a page that quotes the request."""
         status, advice = refusal(exc)
+        table.HTTP_REQUESTS.inc(OTHER, str(status.value))
+        table.ERRORS_BY_KIND.inc("HTTP", type(exc).__name__)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log.error("error handling a request (%s)", type(exc).__name__)
         else:

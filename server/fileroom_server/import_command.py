@@ -78,7 +78,7 @@ def import_(
     outcomes, begun = Outcomes(), time.monotonic()
     with (
         opened_report(report_file) as report,
-        ImportProcesses(jobs or _jobs(configuration), settings, logging) as processes,
+        ImportProcesses(jobs or _jobs(configuration), settings, logging, configuration.metrics) as processes,
         stopped_by_signals(processes) as stopping,
         Storage.open(settings) as storage,
     ):

@@ -16,6 +16,7 @@ from fileroom_storage.storage import ImportOutcome, IncomingObject, Provenance, 
 
 _log = logging.getLogger(__name__)
 
+_SOURCE = "import"
 _HEAD = 1 << 16
 _CHUNK = 1 << 20
 
@@ -29,11 +30,16 @@ def import_files(storage: Storage, files: Sequence[SourceFile], association: str
             with _opened(file) as source:
                 received[number] = _received(storage, source, file.size)
         except Exception as error:  # noqa: BLE001  # one file must not end an import, whatever it holds
+            storage.monitor.refused(_SOURCE, error)
             outcomes[number] = _failed(file, error)
-    stored = storage.store_many(list(received.values()), Provenance("import", association=association))
+    stored = storage.store_many(list(received.values()), Provenance(_SOURCE, association=association))
     for number, outcome in zip(received, stored, strict=True):
         file = files[number]
-        outcomes[number] = _failed(file, outcome) if isinstance(outcome, Exception) else _stored(file, outcome)
+        if isinstance(outcome, Exception):
+            storage.monitor.refused(_SOURCE, outcome)
+            outcomes[number] = _failed(file, outcome)
+        else:
+            outcomes[number] = _stored(file, outcome)
     return [outcomes[number] for number in range(len(files))]
 
 

@@ -14,10 +14,15 @@ from types import FrameType
 from typing import Self
 
 from fileroom_server.child_process import FORK, become_child
-from fileroom_server.config import LoggingConfiguration
+from fileroom_server.config import LoggingConfiguration, MetricsConfiguration
+from fileroom_server.correlation import CorrelationId, correlate
 from fileroom_server.import_files import import_files
 from fileroom_server.import_outcome import FileOutcome, SourceFile
 from fileroom_server.logs import start_logging
+from fileroom_server.metrics.blocks import kept_numbers
+from fileroom_server.metrics.shared_numbers import KeptNumbers
+from fileroom_server.storage_monitor import CountingMonitor
+from fileroom_storage.monitor import UNWATCHED
 from fileroom_storage.storage import ImportOutcome, Storage, StorageSettings
 
 # One batch is one transaction.
@@ -31,10 +36,12 @@ Batch = list[SourceFile]
 class ImportProcesses:
     """Imports files in any order. To be started before the process has threads of its own."""
 
-    def __init__(self, jobs: int, settings: StorageSettings, logging: LoggingConfiguration) -> None:
+    def __init__(
+        self, jobs: int, settings: StorageSettings, logging: LoggingConfiguration, metrics: MetricsConfiguration
+    ) -> None:
         self._jobs = jobs
         self._stopped = FORK.Event()
-        self._arguments = (os.getpid(), settings, logging, f"import {uuid.uuid4()}", self._stopped)
+        self._arguments = (os.getpid(), settings, logging, metrics, f"import {uuid.uuid4()}", self._stopped)
         self._pool = self._started_pool()
 
     def __enter__(self) -> Self:
@@ -127,17 +134,27 @@ class _Process:
     """What a process of the pool has opened."""
 
     storage: Storage
+    kept: KeptNumbers | None = None
     association: str
     stopped: Event
 
 
 def _begin(
-    parent: int, settings: StorageSettings, logging: LoggingConfiguration, association: str, stopped: Event
+    parent: int,
+    settings: StorageSettings,
+    logging: LoggingConfiguration,
+    metrics: MetricsConfiguration,
+    association: str,
+    stopped: Event,
 ) -> None:
     become_child("fileroom-import", parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says when to stop
     start_logging(logging)
-    _Process.storage = Storage.open(settings)
+    if metrics.enabled:
+        _Process.kept = kept_numbers(settings.data)
+        _Process.kept.begin()
+    correlate(CorrelationId(association))
+    _Process.storage = Storage.open(settings, CountingMonitor() if metrics.enabled else UNWATCHED)
     _Process.association = association
     _Process.stopped = stopped
 
@@ -146,7 +163,10 @@ def import_batch(files: Sequence[SourceFile]) -> list[FileOutcome | None]:
     """Runs in a process of the pool. None for files that the import was stopped before."""
     if _Process.stopped.is_set():
         return [None] * len(files)
-    return [*import_files(_Process.storage, files, _Process.association)]
+    outcomes = import_files(_Process.storage, files, _Process.association)
+    if _Process.kept is not None:
+        _Process.kept.keep()
+    return [*outcomes]
 
 
 def _lost(file: SourceFile) -> FileOutcome:

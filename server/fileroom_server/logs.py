@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from fileroom_server.config import LoggingConfiguration
+from fileroom_server.correlation import WithCorrelation
 
 # These quote values of data sets and identifiers in what they log, and a request line holds the names searched for.
 _TALKATIVE = {
@@ -16,6 +17,7 @@ _TALKATIVE = {
     "sqlalchemy": logging.ERROR,
     "gunicorn.access": logging.CRITICAL,
     "werkzeug": logging.ERROR,
+    "opentelemetry": logging.ERROR,  # a collector that is away is told of once a batch
 }
 _STANDARD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -37,10 +39,14 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage()
-        if not message.isprintable():
-            message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-        line = f"{_time(record)} {record.levelname:<7} {record.name}: {message}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        identifier = getattr(record, "correlation_id", None)
+        place = f"{record.name} [{identifier}]" if identifier else record.name
+        line = f"{_time(record)} {record.levelname:<7} {place}: {_in_one_line(message)}"
+        if record.exc_info:
+            # the text of an error may be anybody's: none of its lines looks like a record
+            text = self.formatException(record.exc_info)
+            line += "".join(f"\n    {_in_one_line(part)}" for part in text.split("\n"))
+        return line
 
 
 class JsonFormatter(logging.Formatter):
@@ -59,6 +65,7 @@ def start_logging(configuration: LoggingConfiguration, stream: TextIO | None = N
     """Send the records of this process to `stream`, by default standard error; replaces what was set before."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if configuration.format == "json" else TextFormatter())
+    handler.addFilter(WithCorrelation())
     handler.addFilter(WithoutForeignDetails())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     level = logging.getLevelNamesMapping()[configuration.level.upper()]
@@ -68,6 +75,12 @@ def start_logging(configuration: LoggingConfiguration, stream: TextIO | None = N
         logging.getLogger(name).setLevel(least)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # pydicom's quote the value that they are about
+
+
+def _in_one_line(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -1,18 +1,22 @@
 """TCP connections that do not wait for acknowledgements, nor make their peers wait for them."""
 
 import socket
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 
 class PromptSocket(socket.socket):
     """Acknowledges at once what it receives, and sends without waiting for acknowledgements.
 
     dcmtk writes the head of a PDU and its rest apart, with Nagle's algorithm on: where the acknowledgement of the head
-    is delayed, every message costs 40 ms.
+    is delayed, every message costs 40 ms. It counts the bytes.
     """
+
+    received = 0
+    sent = 0
 
     @classmethod
     def of(cls, connection: socket.socket) -> Self:
@@ -25,12 +29,24 @@ class PromptSocket(socket.socket):
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         received = super().recv(bufsize, flags)
+        self.received += len(received)
         self._acknowledge()
         return received
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int = 0, flags: int = 0, /) -> int:
         count = super().recv_into(buffer, nbytes, flags)
+        self.received += count
         self._acknowledge()
+        return count
+
+    def send(self, data: "ReadableBuffer", flags: int = 0, /) -> int:
+        count = super().send(data, flags)
+        self.sent += count
+        return count
+
+    def sendmsg(self, buffers: "Iterable[ReadableBuffer]", *arguments: Any) -> int:
+        count = super().sendmsg(buffers, *arguments)
+        self.sent += count
         return count
 
     def _acknowledge(self) -> None:

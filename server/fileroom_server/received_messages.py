@@ -5,6 +5,7 @@ import math
 import mmap
 import queue
 import tempfile
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -71,6 +72,7 @@ class ReceivedDataSet(BytesIO):
         self._failure: Exception | None = None
         self._file: IO[bytes] | None = None
         self._size = 0
+        self.begun = self.ended = time.perf_counter()
 
     @property
     def size(self) -> int:
@@ -95,6 +97,7 @@ class ReceivedDataSet(BytesIO):
 
     def end(self) -> None:
         """Nothing more comes."""
+        self.ended = time.perf_counter()
         self._begin = None  # it knows the request, and that knows this: it would all stay until cycles are collected
 
     def check(self) -> None:

@@ -9,12 +9,15 @@ from functools import partial
 
 from fileroom_server.application_entity import create_application_entity, drain, event_handlers, listen
 from fileroom_server.association_counts import ReceiverPlace
+from fileroom_server.association_record import count_refusal
 from fileroom_server.audit_delivery import DESTINATION, AuditDelivery
 from fileroom_server.child_process import collect_less
 from fileroom_server.committer import Committer
 from fileroom_server.config import Configuration
 from fileroom_server.dimse_audit import record_refusal
 from fileroom_server.heartbeat import Heartbeat
+from fileroom_server.observability import Observability
+from fileroom_server.reception import Refusal
 from fileroom_server.service import Listening
 from fileroom_server.wiring import audit_collector, storage_settings
 from fileroom_storage.errors import StorageError
@@ -32,6 +35,7 @@ def receive(
     listener: socket.socket,
     place: ReceiverPlace,
     heartbeat: Heartbeat,
+    observability: Observability,
     listening: Listening,
 ) -> None:
     """Serves DIMSE until SIGTERM, then lets associations finish. `listening` is told the port."""
@@ -40,7 +44,7 @@ def receive(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _allow_descriptors()
     dicom, peers = configuration.dicom, configuration.peers
-    with Storage.open(storage_settings(configuration)) as storage:
+    with Storage.open(storage_settings(configuration), observability.begin()) as storage:
         entity = create_application_entity(dicom, peers, only_peers_may_call=configuration.only_peers_may_call)
         committer = None
         if configuration.storage_commitment.enabled:
@@ -54,7 +58,7 @@ def receive(
             own_tls=dicom.tls,
             maximum_find_results=dicom.maximum_find_results,
         )
-        refused = partial(record_refusal, log=storage.audit)
+        refused = partial(_turned_away, storage)
         server = listen(entity, listener.getsockname()[:2], handlers, listener, place, refused)
         collect_less()
         heartbeat.beat()
@@ -73,6 +77,12 @@ def receive(
         drain(server, configuration.drain_timeout)
         if committer is not None:
             committer.close()
+    observability.end()
+
+
+def _turned_away(storage: Storage, refusal: Refusal) -> None:
+    count_refusal(refusal.codes)
+    record_refusal(refusal, storage.audit)
 
 
 def _send_audit_events(configuration: Configuration, storage: Storage, stop: threading.Event) -> None:

@@ -36,6 +36,7 @@ def serve(configuration: Configuration) -> None:
     from fileroom_server.http_process import serve_http
     from fileroom_server.listening import listening_socket
     from fileroom_server.logs import start_logging
+    from fileroom_server.observability import Observability
     from fileroom_server.receiver_process import receive
     from fileroom_server.service import Service
     from fileroom_server.supervisor import StartFailure, Supervisor
@@ -45,6 +46,8 @@ def serve(configuration: Configuration) -> None:
     if unusable := list(tls_problems(configuration)):
         raise UnusableConfiguration(ConfigurationError(unusable))
     start_logging(configuration.logging)
+    if configuration.tracing.enabled:
+        _check_tracing()
     with new_or_existing_storage(configuration) as storage:  # before the processes, which want it to be there
         _check_addresses(configuration)
         record_start(storage)
@@ -53,6 +56,7 @@ def serve(configuration: Configuration) -> None:
     listener = listening_socket(http.host, http.port)
     dicom_listener = listening_socket(dicom.host, dicom.port)
     counts = association_counts(dicom, dicom.processes)
+    observability = Observability(configuration, counts.total)
     heartbeats = [Heartbeat(_HEARTBEAT_PATIENCE) for _ in range(dicom.processes)]
 
     def receiver(number: int) -> Service:
@@ -60,13 +64,13 @@ def serve(configuration: Configuration) -> None:
 
         def receive_dicom(_port: int, listening: "Listening") -> None:
             listener.close()  # or HTTP clients would wait for this process when the others are gone
-            receive(configuration, dicom_listener, ReceiverPlace(counts, number), heartbeat, listening)
+            receive(configuration, dicom_listener, ReceiverPlace(counts, number), heartbeat, observability, listening)
 
         return Service("DICOM receiver", "fileroom-dicom", receive_dicom, dicom.port, heartbeat.stop)
 
     def serve_web(_port: int, listening: "Listening") -> None:
         dicom_listener.close()
-        serve_http(configuration, listener, readiness, listening)
+        serve_http(configuration, listener, readiness, observability, listening)
 
     def readiness() -> dict[str, str | None]:
         beating = all(heartbeat.is_beating() for heartbeat in heartbeats)
@@ -88,6 +92,15 @@ def serve(configuration: Configuration) -> None:
         raise click.ClickException(str(failure)) from None
     record_stop(configuration)
     sys.exit(code)
+
+
+def _check_tracing() -> None:
+    from fileroom_server.tracing import TracingNotInstalled, check_installed
+
+    try:
+        check_installed()
+    except TracingNotInstalled as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _check_addresses(configuration: Configuration) -> None:

@@ -178,6 +178,23 @@ def failure_reason(why: NotCommitted, *, is_storage_class: bool) -> int:
     return _FAILURE_REASONS[why]
 
 
+# all that are sent as the last status of a response
+CODES = frozenset(
+    (
+        SUCCESS.code,
+        CANCELLED.code,
+        MISMATCH_WITH_REQUEST.code,
+        SUB_OPERATIONS_FAILED_IN_PART,
+        SUB_OPERATIONS_FAILED,
+        PROCESSING_FAILURE,
+        *_UNUSABLE.values(),
+        *_CODES.values(),
+        *_CODES_OF_RETRIEVE.values(),
+        *_CODES_OF_ACTION.values(),
+    )
+)
+
+
 def status_of(error: Exception, service: Service) -> Status:
     """The status that `error` is answered with by `service`; says nothing of errors that nobody expected."""
     if isinstance(error, UnusableObject):

@@ -16,6 +16,7 @@ from pynetdicom.presentation import PresentationContext
 from fileroom_server.command_set import C_STORE_RQ, DATA_SET_PRESENT, encode_command_set
 from fileroom_server.dimse import Request, Response, SubOperations
 from fileroom_server.identifier import write_failed_uids
+from fileroom_server.metrics import table
 from fileroom_server.pdu_writing import PduWindow
 from fileroom_server.sent_messages import Fragment, fragment_length, is_over, send_message, send_with_pdus
 from fileroom_server.status import (
@@ -47,6 +48,7 @@ class Tally:
 
     def __init__(self, request: Request, total: int) -> None:
         self._request = request
+        self._service = "C-MOVE" if isinstance(request.message, C_MOVE) else "C-GET"
         self._remaining = total
         self._counts = dict.fromkeys(Outcome, 0)
         self._failed_uids: list[str] = []
@@ -54,6 +56,9 @@ class Tally:
     def count(self, instance: StoredInstance, outcome: Outcome) -> None:
         self._remaining -= 1
         self._counts[outcome] += 1
+        table.RETRIEVED_INSTANCES.inc(self._service, outcome.name.lower())
+        if outcome is not Outcome.FAILED:
+            table.RETRIEVED_BYTES.inc(self._service, by=instance.size)
         if outcome is Outcome.FAILED:
             self._failed_uids.append(instance.sop_instance_uid)
 

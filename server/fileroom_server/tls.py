@@ -16,7 +16,7 @@ from fileroom_server.config_errors import Problem
 from fileroom_server.config_tls import DicomTlsConfiguration
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 _log = logging.getLogger(__name__)
 
@@ -41,10 +41,19 @@ class TlsUnusable(Exception):
 
 
 class PromptTlsSocket(ssl.SSLSocket):
-    """Acknowledges at once what it receives, as PromptSocket does."""
+    """Acknowledges at once what it receives, and counts bytes, as PromptSocket does: those within TLS."""
+
+    received = 0
+    sent = 0
+
+    def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
+        count = super().send(data, flags)
+        self.sent += count
+        return count
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
         count = super().recv_into(buffer, nbytes, flags)
+        self.received += count
         with suppress(OSError):
             self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return count

@@ -1,9 +1,11 @@
 """An object on its way in: written down, its header read, handed to the index; each byte is touched once."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from .attributes import Registry
@@ -14,6 +16,7 @@ from .index.conflicts import ConflictType
 from .index.entity_rows import EntityRows
 from .index.ingest import Outcome
 from .index.writer import IndexWriter, utc_now
+from .monitor import UNWATCHED, Monitor, Stage, StoredAs
 from .objects import ObjectStore, ObjectWriter
 from .parse.frames import FrameLayout, frame_layout
 from .parse.header import Header, parse_header
@@ -63,8 +66,10 @@ class Receiver:
         writer: IndexWriter,
         registry: Registry,
         notify: Callable[[Event], None],
+        monitor: Monitor = UNWATCHED,
     ) -> None:
         self._objects = objects
+        self.monitor = monitor
         self._writer = writer
         self.rows_of = EntityRows(registry)
         self.models = Models()
@@ -88,7 +93,7 @@ class Receiver:
         provenance: Provenance,
     ) -> StoreOutcome:
         view = memoryview(data_set)
-        header = self.header(view, transfer_syntax_uid)
+        header = self.header(view, transfer_syntax_uid, provenance.source)
         uids = instance_uids(header)
         with self._objects.create() as writer:
             outcome = self._write(writer, view, header, uids, transfer_syntax_uid, provenance)
@@ -102,8 +107,11 @@ class Receiver:
     def create(self) -> ObjectWriter:
         return self._objects.create()
 
-    def header(self, data_set: memoryview, transfer_syntax_uid: str) -> Header:
-        return parse_header(data_set, transfer_syntax_uid, models=self.models)
+    def header(self, data_set: memoryview, transfer_syntax_uid: str, source: str) -> Header:
+        begun = time.perf_counter()
+        header = parse_header(data_set, transfer_syntax_uid, models=self.models)
+        self.monitor.took(Stage.PARSE, source, time.perf_counter() - begun)
+        return header
 
     def _write(
         self,
@@ -116,24 +124,32 @@ class Receiver:
     ) -> StoreOutcome:
         """Writes a bare data set as a Part 10 file and stores it."""
         meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
+        begun = time.perf_counter()
         writer.write(meta, data_set)
+        self.monitor.took(Stage.WRITE, provenance.source, time.perf_counter() - begun)
         return self.publish(ready_object(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance))
 
     def publish(self, ready: "ReadyObject") -> StoreOutcome:
         """Makes the written object durable and visible, then the index (DESIGN §3.1)."""
-        ready.writer.sync()
+        self._sync(ready)
         return self.submit(self._arrival(ready))
+
+    def _sync(self, ready: "ReadyObject") -> None:
+        begun = time.perf_counter()
+        ready.writer.sync()
+        self.monitor.took(Stage.SYNC, ready.provenance.source, time.perf_counter() - begun)
 
     def store_many(self, objects: "Sequence[IncomingObject]", provenance: Provenance) -> list[StoreOutcome | Exception]:
         """As `IncomingObject.store` for each of them, at a cost that they share; errors stand in for outcomes."""
         outcomes: dict[int, StoreOutcome | Exception] = {}
         ready: dict[int, ReadyObject] = {}
         for number, incoming in enumerate(objects):
+            incoming.is_received(provenance.source)
             try:
                 ready[number] = incoming.ready(provenance)
             except Exception as error:  # noqa: BLE001  # one must not keep the others out
                 outcomes[number] = error
-        synced = self._syncing.map(_failure_of, [one.writer.sync for one in ready.values()])
+        synced = self._syncing.map(_failure_of, [partial(self._sync, one) for one in ready.values()])
         outcomes |= {number: error for number, error in zip(ready, synced, strict=True) if error is not None}
         arrivals: dict[int, Arrival] = {}
         for number, one in ready.items():
@@ -146,7 +162,9 @@ class Receiver:
             arrivals.items(), self._writer.submit_many(list(arrivals.values())), strict=True
         ):
             outcomes[number] = outcome if isinstance(outcome, Exception) else self._told(arrival, outcome)
-        for incoming in objects:
+        for number, incoming in enumerate(objects):
+            if isinstance(outcomes[number], StoreOutcome):
+                incoming.is_durable(provenance.source)
             incoming.discard()
         return [outcomes[number] for number in range(len(objects))]
 
@@ -179,6 +197,9 @@ class Receiver:
             )
         for gone in outcome.rejected:
             self._notify(InstanceDeleted(gone.study_instance_uid, gone.series_instance_uid, gone.sop_instance_uid))
+        is_new = outcome.stored or outcome.kept
+        stored_as = StoredAs.CONFLICT if outcome.conflicts else StoredAs.STORED if is_new else StoredAs.DUPLICATE
+        self.monitor.stored(arrival.provenance.source, stored_as, arrival.stored_object.size)
         return _store_outcome(arrival, outcome)
 
     def rewritten(
@@ -200,7 +221,7 @@ class Receiver:
         self, data_set: memoryview, transfer_syntax_uid: str, provenance: Provenance, study: str | None
     ) -> StoreOutcome:
         """Stores a data set that came without its file meta information."""
-        header = self.header(data_set, transfer_syntax_uid)
+        header = self.header(data_set, transfer_syntax_uid, provenance.source)
         uids = checked_uids(header, study)
         with self._objects.create() as writer:
             return self._write(writer, data_set, header, uids, transfer_syntax_uid, provenance)
@@ -212,6 +233,7 @@ class IncomingObject:
     def __init__(self, receiver: Receiver, writer: ObjectWriter) -> None:
         self._receiver = receiver
         self._writer = writer
+        self._begun = self._received = time.perf_counter()
 
     @property
     def size(self) -> int:
@@ -219,6 +241,7 @@ class IncomingObject:
 
     def write(self, chunk: Buffer) -> None:
         self._writer.write(chunk)
+        self._received = time.perf_counter()
 
     def discard(self) -> None:
         self._writer.discard()
@@ -229,24 +252,36 @@ class IncomingObject:
         `study_instance_uid` is the study it has to belong to, where the sender named one. Raises UnusableObject,
         StorageUnavailable; the object is forgotten then.
         """
+        self.is_received(provenance.source)
         with self._writer as writer:
-            buffer = memoryview(writer.buffer())
-            meta = read_file_meta(buffer)
-            data_set = buffer[meta.data_set_offset :]
-            if not meta.has_preamble:
-                return self._receiver.rewrite(data_set, meta.transfer_syntax_uid, provenance, study_instance_uid)
-            header = self._receiver.header(data_set, meta.transfer_syntax_uid)
-            uids = checked_uids(header, study_instance_uid)
-            return self._receiver.publish(
-                ready_object(writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance)
-            )
+            outcome = self._stored(writer, provenance, study_instance_uid)
+        self.is_durable(provenance.source)
+        return outcome
+
+    def is_received(self, source: str) -> None:
+        self._receiver.monitor.took(Stage.RECEIVE, source, self._received - self._begun)
+
+    def is_durable(self, source: str) -> None:
+        self._receiver.monitor.took(Stage.TOTAL, source, time.perf_counter() - self._begun)
+
+    def _stored(self, writer: ObjectWriter, provenance: Provenance, study_instance_uid: str | None) -> StoreOutcome:
+        buffer = memoryview(writer.buffer())
+        meta = read_file_meta(buffer)
+        data_set = buffer[meta.data_set_offset :]
+        if not meta.has_preamble:
+            return self._receiver.rewrite(data_set, meta.transfer_syntax_uid, provenance, study_instance_uid)
+        header = self._receiver.header(data_set, meta.transfer_syntax_uid, provenance.source)
+        uids = checked_uids(header, study_instance_uid)
+        return self._receiver.publish(
+            ready_object(writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance)
+        )
 
     def ready(self, provenance: Provenance) -> ReadyObject:
         """What `store` would publish. Raises UnusableObject; the object is still to be discarded then."""
         buffer = memoryview(self._writer.buffer())
         meta = read_file_meta(buffer)
         data_set = buffer[meta.data_set_offset :]
-        header = self._receiver.header(data_set, meta.transfer_syntax_uid)
+        header = self._receiver.header(data_set, meta.transfer_syntax_uid, provenance.source)
         uids = instance_uids(header)
         if not meta.has_preamble:
             self._writer = self._receiver.rewritten(self._writer, data_set, uids, meta.transfer_syntax_uid, provenance)
@@ -287,7 +322,7 @@ class IncomingDataSet:
         """Returns once it is durable and indexed. Raises UnusableObject, StorageUnavailable; it is forgotten then."""
         with self._writer as writer:
             data_set = memoryview(writer.buffer())[len(self._meta) :]
-            header = self._receiver.header(data_set, self._transfer_syntax_uid)
+            header = self._receiver.header(data_set, self._transfer_syntax_uid, self._provenance.source)
             uids = instance_uids(header)
             if self._announced != (uids.sop_class_uid, uids.sop_instance_uid):
                 # the file names what the object is, not what it was announced as

@@ -35,8 +35,10 @@ from .index.rejection import KEY_OBJECT_SELECTION_DOCUMENT, REJECTION_MEANINGS, 
 from .index.resolution import Conflict, Resolution
 from .index.schema import IndexSchema
 from .index.tables import standard_tables
+from .index.traced_statements import trace_statements
 from .index.trash import Trash
 from .index.writer import IndexWriter
+from .monitor import UNWATCHED, Monitor, Stage, StoredAs
 from .objects import FilesystemObjectStore, ObjectFile
 from .parse.encoding import EXPLICIT_VR_LITTLE_ENDIAN
 from .parse.header import Header
@@ -81,9 +83,10 @@ class StorageSettings:
 class Storage:
     """One index and one object store. Any number of processes may open the same; each opens its own after a fork."""
 
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: StorageSettings, monitor: Monitor = UNWATCHED) -> None:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.settings = settings
+        self.monitor = monitor
         registry, self._tables = standard_registry(), standard_tables()
         self._engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)
         self._objects = FilesystemObjectStore(settings.data, durability=settings.durability)
@@ -94,11 +97,11 @@ class Storage:
         self._writer_engine = create_engine(
             settings.database_url, durability=settings.durability, pool=writing, writer=True
         )
-        self._writer = IndexWriter(self._writer_engine, self._tables, self._objects, retention)
-        self._receiver = Receiver(self._objects, self._writer, registry, self._notify)
+        self._writer = IndexWriter(self._writer_engine, self._tables, self._objects, retention, monitor)
+        self._receiver = Receiver(self._objects, self._writer, registry, self._notify, monitor)
         # PS3.4 C.4.1.1.3.2: all that is here can be had at once
         server_values = {"InstanceAvailability": "ONLINE", "RetrieveAETitle": settings.retrieve_ae_title}
-        self._reader = IndexReader(self._engine, self._tables, server_values)
+        self._reader = IndexReader(self._engine, self._tables, server_values, monitor)
         self._retriever = Retriever(self._objects)
         self._version = IndexVersion(self._engine)
         self.audit = AuditLog(self._engine, self._tables, enabled=settings.audit)
@@ -111,6 +114,9 @@ class Storage:
         # A commitment is on the disk whatever the durability: on SQLite and PostgreSQL its transaction takes with it
         # what was committed before without waiting for the disk.
         self._commitment_engine = create_engine(settings.database_url, durability="full", pool=writing)
+        if monitor.traces_statements:
+            for engine in (self._engine, self._writer_engine, self._commitment_engine):
+                trace_statements(engine, monitor)
         self._verifier = CommitmentVerifier(
             FilesystemObjectStore(settings.data, durability="full"),
             self._reader,
@@ -118,8 +124,9 @@ class Storage:
         )
 
     @classmethod
-    def open(cls, settings: StorageSettings) -> Self:
-        return cls(settings)
+    def open(cls, settings: StorageSettings, monitor: Monitor = UNWATCHED) -> Self:
+        """`monitor` hears what is done and how long it takes."""
+        return cls(settings, monitor)
 
     def close(self) -> None:
         """Commits what has been accepted, then lets go of the database."""
@@ -337,6 +344,9 @@ class Storage:
     def conflicts(self, state: ConflictState | None = ConflictState.OPEN) -> Iterator[Conflict]:
         return self._maintenance.conflicts(state)
 
+    def count_conflicts(self, state: ConflictState = ConflictState.OPEN) -> int:
+        return self._maintenance.count_conflicts(state)
+
     def conflict(self, pk: int) -> Conflict:
         """Raises InstanceNotFound."""
         return self._maintenance.conflict(pk)
@@ -406,6 +416,7 @@ __all__ = [
     "IncomingDataSet",
     "IncomingObject",
     "IndexSchema",
+    "Monitor",
     "NotCommitted",
     "ObjectFile",
     "Piece",
@@ -416,12 +427,14 @@ __all__ = [
     "Restoration",
     "Spool",
     "Spooled",
+    "Stage",
     "Storage",
     "StorageCommitment",
     "StorageCommitments",
     "StorageError",
     "StorageSettings",
     "StoreOutcome",
+    "StoredAs",
     "StoredInstance",
     "Stretch",
     "file_digest",

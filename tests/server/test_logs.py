@@ -1,5 +1,6 @@
 """Logging: two formats, one line a record, and nothing about patients from other libraries."""
 
+import contextvars
 import io
 import json
 import logging
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from fileroom_server.config import LoggingConfiguration
+from fileroom_server.correlation import CorrelationId, correlate
 from fileroom_server.logs import start_logging
 
 LOG = logging.getLogger("fileroom_server.test_logs")
@@ -96,3 +98,32 @@ def test_starting_again_replaces() -> None:
     LOG.info("once")
     assert first.getvalue() == ""
     assert second.getvalue().count("once") == 1
+
+
+def test_the_identifier_of_what_is_logged_for() -> None:
+    text = started()
+    contextvars.copy_context().run(_log_correlated)
+    LOG.info("for nobody")
+    first, second = text.getvalue().splitlines()
+    assert first.endswith("INFO    fileroom_server.test_logs [a-request]: stored")
+    assert second.endswith("INFO    fileroom_server.test_logs: for nobody")
+    lines = started(format="json")
+    contextvars.copy_context().run(_log_correlated)
+    assert json.loads(lines.getvalue())["correlation_id"] == "a-request"
+
+
+def _log_correlated() -> None:
+    correlate(CorrelationId("a-request"))
+    LOG.info("stored")
+
+
+def test_the_text_of_an_error_cannot_forge_lines() -> None:
+    stream = started()
+    try:
+        raise ValueError("A\n2026-01-01T00:00:00.000+00:00 INFO    fileroom_server: forged\x1b[2J")
+    except ValueError:
+        LOG.exception("failed")
+    first, *others = stream.getvalue().splitlines()
+    assert first.endswith("failed")
+    assert all(line.startswith("    ") for line in others)
+    assert "\x1b" not in stream.getvalue()

@@ -76,6 +76,10 @@ class RenderedInstance:
         """In one of `media_types`. Raises CannotDecode, FrameOutOfRange, Problem."""
         if media_type not in self.media_types:
             self._refuse()
+        with self._storage.monitor.rendering():
+            return self._pieces(frame_numbers, options, media_type)
+
+    def _pieces(self, frame_numbers: Sequence[int] | None, options: RenderingOptions, media_type: str) -> Pieces:
         if self.is_image:
             return [self._render_image(frame_numbers, options, media_type)]
         if frame_numbers is not None and any(number != 1 for number in frame_numbers):
@@ -98,11 +102,12 @@ class RenderedInstance:
         """
         viewport = options.viewport or Viewport(THUMBNAIL_SIZE, THUMBNAIL_SIZE)
         options = RenderingOptions(viewport=viewport, quality=options.quality)
-        try:
-            image = self._thumbnail(frame_number, options)
-        except CannotDecode:
-            image = in_viewport(icon(self._kind), viewport)
-        return encoded(image, media_type, options.quality)
+        with self._storage.monitor.rendering():
+            try:
+                image = self._thumbnail(frame_number, options)
+            except CannotDecode:
+                image = in_viewport(icon(self._kind), viewport)
+            return encoded(image, media_type, options.quality)
 
     def _thumbnail(self, frame_number: int | None, options: RenderingOptions) -> Image.Image:
         if self.is_image:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, func, select
 
 from .arrival import Arrival
 from .audit import chain
@@ -32,6 +32,12 @@ class Maintenance:
     def conflicts(self, state: ConflictState | None) -> Iterator[Conflict]:
         with unavailable_errors():
             yield from list_conflicts(self._engine, self._tables, state)
+
+    def count_conflicts(self, state: ConflictState) -> int:
+        table = self._tables.conflict
+        statement = select(func.count()).select_from(table).where(table.c.state == state)
+        with unavailable_errors(), self._engine.connect() as connection:
+            return int(connection.execute(statement).scalar_one())
 
     def conflict(self, pk: int) -> Conflict:
         with unavailable_errors(), self._engine.connect() as connection:

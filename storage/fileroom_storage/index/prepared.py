@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError
 
 from .engine import insert_or_ignore
 from .tables import Tables
+from .traced_statements import TRACED, Traced
 
 Statement = Select[Any] | Insert | Update | Delete
 Convert = Callable[[Any], Any]
@@ -96,8 +97,13 @@ class Prepared:
         dialect = connection.dialect
         driver: Any = dialect.loaded_dbapi
         cursor = connection.connection.cursor()
+        traced: Traced | None = connection.engine.get_execution_options().get(TRACED)
         try:
-            (cursor.executemany if many else cursor.execute)(self.sql, bound)
+            if traced is None:
+                (cursor.executemany if many else cursor.execute)(self.sql, bound)
+            else:
+                with traced(self.sql):
+                    (cursor.executemany if many else cursor.execute)(self.sql, bound)
         except driver.Error as error:
             with suppress(driver.Error):
                 cursor.close()

@@ -6,12 +6,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from ..errors import ObjectMissing, StorageError, StorageUnavailable
+from ..monitor import UNWATCHED, Monitor
 from ..objects import ObjectStore
 from .arrival import Arrival
 from .audit.openings import Opened, append_openings, set_begun
@@ -40,12 +42,14 @@ def utc_now() -> datetime:
 class _Submission:
     """An arrival whose sender waits for its outcome."""
 
-    __slots__ = ("_error", "_outcome", "_pending", "adopted", "arrival", "may_have_committed")
+    __slots__ = ("_error", "_outcome", "_pending", "adopted", "arrival", "context", "may_have_committed", "queued_at")
 
     def __init__(self, arrival: Arrival, *, adopted: bool) -> None:
         self.arrival = arrival
         self.adopted = adopted
         self.may_have_committed = False
+        self.queued_at = time.perf_counter()
+        self.context = copy_context()  # whoever commits it does so, and logs it, on behalf of its sender
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
         self._pending = threading.Lock()  # held until there is an outcome
@@ -58,6 +62,15 @@ class _Submission:
     def settle(self, outcome: Outcome | None, error: BaseException | None = None) -> None:
         self._outcome, self._error = outcome, error
         self._pending.release()
+
+    @property
+    def source(self) -> str:
+        return self.arrival.provenance.source
+
+    def log(self, objects: int) -> None:
+        """To be run in its context: the line belongs to what brought the object."""
+        done = "committed" if self._outcome is not None else "not committed"
+        _log.debug("%s %s, in a batch of %d", self.arrival.sop_instance_uid, done, objects)
 
     def result(self, seconds: float) -> Outcome:
         if not self.is_done and not self._pending.acquire(timeout=seconds) and not self.is_done:
@@ -74,13 +87,22 @@ class IndexWriter:
     woken for it. A server that hangs must not take its senders with it: there, a thread of its own writes.
     """
 
-    def __init__(self, engine: Engine, tables: Tables, objects: ObjectStore, retention: Retention) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tables: Tables,
+        objects: ObjectStore,
+        retention: Retention,
+        monitor: Monitor = UNWATCHED,
+    ) -> None:
         self._engine = engine
+        self._monitor = monitor
         self._tables = tables
         self._objects = objects
         self._retention = retention
         self._known = KnownHierarchy()
         self._connection: Connection | None = None
+        self._told_queued = 0
         self._queue: deque[_Submission] = deque()
         self._closed = threading.Event()
         self._submitting = threading.Lock()
@@ -119,6 +141,8 @@ class IndexWriter:
             if self._closed.is_set():
                 raise StorageUnavailable("the server is stopping; send the object again later")
             self._queue.extend(submissions)
+            if len(self._queue) > 1:
+                self._tell_queued(len(self._queue))
         if self._thread is not None:
             self._queued.release()
         elif self._writing.acquire(timeout=_ANSWER_SECONDS):
@@ -162,13 +186,33 @@ class IndexWriter:
     def _write_batch(self) -> None:
         """Commits what has queued; for one thread at a time."""
         batch = self._next_batch()
+        if not batch:
+            return
+        if self._told_queued:
+            self._tell_queued(len(self._queue))
+        begun = time.perf_counter()
         try:
-            self._commit(batch)
+            # a thread may write for others: its own context is not theirs
+            for submission in batch:
+                self._monitor.waited(submission.context, submission.source, begun - submission.queued_at)
+            batch[0].context.run(self._commit_monitored, batch)
+            self._monitor.committed([submission.source for submission in batch], time.perf_counter() - begun)
+            if _log.isEnabledFor(logging.DEBUG):
+                for submission in batch:
+                    submission.context.run(submission.log, len(batch))
         except BaseException as error:  # noqa: BLE001  # the writer must outlive any surprise; every waiting sender is told
             _log.exception("the index writer failed on a batch of %d", len(batch))
             for submission in batch:
                 if not submission.is_done:
                     submission.settle(None, error)
+
+    def _tell_queued(self, number: int) -> None:
+        self._told_queued = number
+        self._monitor.queued(number)
+
+    def _commit_monitored(self, batch: Sequence[_Submission]) -> None:
+        with self._monitor.transaction([submission.context for submission in batch]):
+            self._commit(batch)
 
     def _next_batch(self) -> list[_Submission]:
         """Whatever has queued, no SOP Instance twice: the second has to meet the first as a row."""

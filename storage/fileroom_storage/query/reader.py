@@ -1,5 +1,6 @@
 """Reads the index: each method is one question, on a connection of its own."""
 
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -7,6 +8,7 @@ from sqlalchemy import Engine, select
 
 from ..index.engine import unavailable_errors
 from ..index.tables import Tables
+from ..monitor import UNWATCHED, Monitor
 from .inventory import IndexedObject, conflict_objects, indexed_objects, last_change, locations_of, unknown_locations
 from .locate import Locator, StoredInstance
 from .match import Match
@@ -17,8 +19,11 @@ from .select import Answer, Finder
 class IndexReader:
     """`server_values`: the attributes that are the same for all the server holds, by keyword."""
 
-    def __init__(self, engine: Engine, tables: Tables, server_values: Mapping[str, str]) -> None:
+    def __init__(
+        self, engine: Engine, tables: Tables, server_values: Mapping[str, str], monitor: Monitor = UNWATCHED
+    ) -> None:
         self._engine = engine
+        self._monitor = monitor
         self._tables = tables
         self._finder = Finder(tables, server_values)
         self._locator = Locator(tables)
@@ -28,8 +33,12 @@ class IndexReader:
         return self._answers(query, self._finder.matches(query))
 
     def _answers(self, query: Query, matches: list[Match]) -> Generator[Answer, None, None]:
-        with unavailable_errors(), self._engine.connect() as connection:
-            yield from self._finder.find(connection, query, matches)
+        begun = time.perf_counter()
+        try:
+            with unavailable_errors(), self._engine.connect() as connection:
+                yield from self._finder.find(connection, query, matches)
+        finally:
+            self._monitor.searched(query.level.name, time.perf_counter() - begun)
 
     def count(self, query: Query) -> int:
         with unavailable_errors(), self._engine.connect() as connection:

@@ -1,0 +1,44 @@
+"""What is looked at for a scrape, where what is looked at is not well."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from fileroom_server.metrics import sampled
+from fileroom_server.metrics.sampled import Sampler
+from fileroom_storage.storage import Storage, StorageSettings
+
+
+def samples(sampler: Sampler) -> dict[str, float]:
+    return {
+        "".join([sample.name, *sample.labels.values()]): sample.value
+        for family in sampler()
+        for sample in family.samples
+        if sample.name != "fileroom_build_info"
+    }
+
+
+def test_an_index_that_hangs_does_not_keep_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampled, "_PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mariadb://root@127.0.0.1:{silent.getsockname()[1]}/fileroom"
+        with Storage.open(StorageSettings(tmp_path / "data", database=url)) as storage:
+            sampler = Sampler(storage, lambda: {"dicom": None}, lambda: 3)
+            for _ in range(2):
+                seen = samples(sampler)
+                assert seen["fileroom_readystorage"] == 0
+                assert seen["fileroom_readydicom"] == 1
+                assert seen["fileroom_associations_open"] == 3
+                assert seen["fileroom_data_free_bytes"] > 0
+                assert "fileroom_conflicts_open" not in seen
+
+
+def test_what_is_not_ready_is_told_by_part(tmp_path: Path) -> None:
+    with Storage.open(StorageSettings(tmp_path / "data")) as storage:
+        sampler = Sampler(storage, lambda: {"dicom": "a receiver is gone"}, lambda: 0)
+        seen = samples(sampler)
+        assert (seen["fileroom_readystorage"], seen["fileroom_readydicom"]) == (0, 0)  # there is no schema yet
+        storage.create_schema_if_empty()
+        seen = samples(sampler)
+        assert (seen["fileroom_readystorage"], seen["fileroom_conflicts_open"]) == (1, 0)
