@@ -14,6 +14,7 @@ from .health import Readiness, health_blueprint
 from .origin_server import server_url
 from .problem import register_problem_handlers
 from .recent_answers import RecentResponses
+from .renderings import renderings_of
 from .settings import DicomwebSettings
 from .start_page import start_page
 from .viewer import PATH as VIEWER_PATH
@@ -28,9 +29,10 @@ def create_app(storage: Storage, settings: DicomwebSettings | None = None, readi
     register_problem_handlers(app)
     register_compression(app)
     register_cors(app, settings.cors_origins, (settings.prefix, "/wado"))
-    app.register_blueprint(dicomweb_blueprint(storage, settings), url_prefix=settings.prefix)
+    renderings = renderings_of(settings)
+    app.register_blueprint(dicomweb_blueprint(storage, settings, renderings), url_prefix=settings.prefix)
     # where viewers look for it: OHIF's wadoUriRoot
-    app.register_blueprint(wado_uri_blueprint(storage, settings), url_prefix="/wado")
+    app.register_blueprint(wado_uri_blueprint(storage, settings, renderings), url_prefix="/wado")
     app.register_blueprint(health_blueprint(storage, readiness), url_prefix="/health")
 
     app.register_blueprint(viewer_blueprint(settings))
