@@ -15,7 +15,7 @@ from tests.fuzz.services import TARGETS as SERVICES
 
 TARGETS = {**READERS, **SERVICES}
 REGRESSIONS = Path(__file__).with_name("regressions")
-_SHORT = 3000  # examples of the cheapest targets
+_SHORT = 1000  # examples of the cheapest targets
 _LONG = 200  # for each of FUZZ_EXAMPLES
 
 

@@ -54,8 +54,8 @@ def read_json_data_sets(stream: _Readable) -> Iterator[JsonDataSet | UnusableObj
             raise BrokenMetadata("the JSON is no array of data sets")
         for _ in events:
             pass  # what follows has to be white space
-    except (ijson.JSONError, UnicodeDecodeError, StopIteration, SystemError, ValueError):
-        # the latter two for a number of more digits than Python takes for one: ijson's way to say so
+    except (ijson.JSONError, UnicodeDecodeError, StopIteration, SystemError, ValueError, ArithmeticError):
+        # the last three for a number of more digits than Python takes, in its exponent too: ijson's way to say so
         raise BrokenMetadata("the metadata is no JSON, or not whole") from None
 
 
