@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-large fuzz screenshots bench bench-scale bench-memory lint format docs lock clean
+.PHONY: help serve test test-large fuzz fuzz-atheris screenshots bench bench-scale bench-memory lint format docs lock clean
 
 help: ## show this list
 	@echo "fileroom: what there is to do"
@@ -27,8 +27,12 @@ test: $(VENV)/test.stamp ## install what the tests need (Debian packages too), t
 	@# the tests of a module share their servers, so they stay in one process
 	$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
 
-fuzz: $(VENV)/test.stamp ## let schemathesis make thousands of requests of the OpenAPI document, right ones and wrong ones
-	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/pytest -n 2 --timeout=0 tests/dicomweb/test_openapi.py $(ARGS)
+fuzz: $(VENV)/test.stamp ## feed thousands of damaged inputs to all that reads from the network, and schemathesis' requests
+	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/pytest -n 2 --timeout=0 tests/fuzz tests/dicomweb/test_openapi.py $(ARGS)
+
+fuzz-atheris: $(VENV)/test.stamp ## run one target under atheris: TARGET=json SECONDS=600; see tests/fuzz/
+	$(PIP) install -c requirements.lock -e '.[test,fuzz]'
+	$(BIN)/python -m tests.fuzz.with_atheris $(or $(TARGET),json) $(or $(SECONDS),600) $(ARGS)
 
 test-large: $(VENV)/test.stamp ## bodies of 4 GiB into, objects of 2 GiB in and out of a real server: minutes, 10 GB of disk in TMPDIR
 	$(BIN)/pytest -s $(ARGS) tests/large/store_4_gib.py tests/large/retrieve_2_gib.py tests/large/c_store_2_gib.py

@@ -15,6 +15,7 @@ from .metrics import Exposition, metrics_blueprint
 from .origin_server import server_url
 from .problem import register_problem_handlers
 from .recent_answers import RecentResponses
+from .renderings import renderings_of
 from .request_facts import register_request_facts
 from .settings import DicomwebSettings
 from .start_page import start_page
@@ -39,9 +40,10 @@ def create_app(
     register_problem_handlers(app)
     register_compression(app)
     register_cors(app, settings.cors_origins, (settings.prefix, "/wado"))
-    app.register_blueprint(dicomweb_blueprint(storage, settings), url_prefix=settings.prefix)
+    renderings = renderings_of(settings)
+    app.register_blueprint(dicomweb_blueprint(storage, settings, renderings), url_prefix=settings.prefix)
     # where viewers look for it: OHIF's wadoUriRoot
-    app.register_blueprint(wado_uri_blueprint(storage, settings), url_prefix="/wado")
+    app.register_blueprint(wado_uri_blueprint(storage, settings, renderings), url_prefix="/wado")
     app.register_blueprint(health_blueprint(storage, readiness), url_prefix="/health")
 
     if exposition is not None:

@@ -17,6 +17,7 @@ from .origin_server import OriginServer, Resource
 from .problem import register_problem_handlers
 from .qido import search
 from .rendered import retrieve_rendered, retrieve_thumbnail
+from .renderings import Renderings, renderings_of
 from .request_body import limit_silence
 from .settings import DicomwebSettings
 from .stow import store_instances
@@ -29,13 +30,16 @@ _INSTANCE = f"{_SERIES}/instances/<instance>"
 _DELETION = f"/deletions/<int(max={2**63 - 1}):deletion>"
 
 
-def dicomweb_blueprint(storage: Storage, settings: DicomwebSettings | None = None) -> Blueprint:
+def dicomweb_blueprint(
+    storage: Storage, settings: DicomwebSettings | None = None, renderings: Renderings | None = None
+) -> Blueprint:
     """QIDO-RS, WADO-RS and STOW-RS over `storage`, to be registered with any Flask application.
 
     The `url_prefix` is the application's to choose; `settings.prefix` and the proxy settings count in create_app only.
+    `renderings` are counted together with those of WADO-URI where its blueprint has the same ones.
     """
     settings = settings or DicomwebSettings()
-    server = OriginServer(storage, settings)
+    server = OriginServer(storage, settings, renderings or renderings_of(settings))
     blueprint = Blueprint("dicomweb", __name__)
     register_problem_handlers(blueprint)
     register_compression(blueprint)

@@ -45,7 +45,7 @@ def retrieve_bulk_data(server: OriginServer, resource: Resource, path: str) -> R
         layout = frame_layout(header.buffer, header)
         if layout is None:
             raise InstanceNotFound("The instance has no pixel data.")
-        return frames_response(server.storage, instance, [range(1, layout.number_of_frames + 1)])
+        return frames_response(server, instance, [range(1, layout.number_of_frames + 1)])
     value = header.bulk_data(path)
     own = media_type_of_value(header, path)
     names = (OCTET_STREAM,) if own is None else (own, OCTET_STREAM)

@@ -35,18 +35,19 @@ def retrieve_frames(server: OriginServer, resource: Resource, frame_list: str) -
     numbers = frame_ranges(frame_list)
     request.environ[INDEX_VERSION] = server.storage.version()  # before the index is looked at
     (instance,) = server.locate(resource)
-    return frames_response(server.storage, instance, numbers)
+    return frames_response(server, instance, numbers)
 
 
-def frames_response(storage: Storage, instance: StoredInstance, numbers: Sequence[int | range]) -> Response:
+def frames_response(server: OriginServer, instance: StoredInstance, numbers: Sequence[int | range]) -> Response:
     """One frame at a time is read, and worked on where another transfer syntax is asked for."""
+    storage = server.storage
     count = sum(len(number) if isinstance(number, range) else 1 for number in numbers)
     offer = _negotiated(storage, instance, single_part=count == 1)
 
     def answer() -> Response:
         if _is_as_stored(instance, offer):
             return _stored_response(instance, storage.frame_pieces(instance, numbers), count, offer)
-        frames = _transcoded_frames(storage, instance, numbers, offer)
+        frames = _transcoded_frames(server, instance, numbers, offer)
         parts = (whole_part(offer.part_content_type, frame) for frame in frames)
         try:
             return multipart_response(offer.media_type, parts) if offer.multipart else single_part_response(next(parts))
@@ -138,13 +139,15 @@ def _stored_response(instance: StoredInstance, frames: FramePieces, count: int, 
 
 
 def _transcoded_frames(
-    storage: Storage, instance: StoredInstance, numbers: Sequence[int | range], offer: Offer
+    server: OriginServer, instance: StoredInstance, numbers: Sequence[int | range], offer: Offer
 ) -> Generator[bytes, None, None]:
-    frames = storage.frames(instance, numbers)
-    header = storage.header(instance)
+    frames = server.storage.frames(instance, numbers)
+    header = server.storage.header(instance)
     target = offer.transfer_syntax_uid or EXPLICIT_VR_LITTLE_ENDIAN
     for number, frame in zip(_each(numbers), frames, strict=True):
-        yield transcode_frame(header, frame, number, target)
+        with server.renderings.one():
+            transcoded = transcode_frame(header, frame, number, target)
+        yield transcoded
 
 
 def _each(numbers: Iterable[int | range]) -> Iterable[int]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
+from itertools import islice
 from typing import cast
 from urllib.parse import unquote
 from urllib.request import parse_http_list
@@ -68,6 +69,9 @@ _OLD_NAMES: dict[str, tuple[str, ...]] = {
     "application/x-dicom": (DICOM,),
 }
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+# Of what a client says that it takes; each is compared with each offer. Browsers send ten, PS3.18 knows some thirty.
+_LONGEST_ACCEPT = 16_384
+_MOST_RANGES = 256
 
 JSON_OFFERS = (Offer(DICOM_JSON), Offer(JSON))
 
@@ -96,7 +100,8 @@ def accept_ranges(header: str | None, query_string: str = "") -> tuple[MediaType
         for name, _, value in (parameter.partition("=") for parameter in query_string.split("&"))
         if name == "accept" and value
     ]
-    ranges = [media_type(part) for value in asked or [header or ""] for part in parse_http_list(value)]
+    listed = (part for value in asked or [header or ""] for part in parse_http_list(value[:_LONGEST_ACCEPT]))
+    ranges = [media_type(part) for part in islice(listed, _MOST_RANGES)]
     return tuple(_unnested(one) for one in ranges if one is not None) or (MediaType("*/*"),)
 
 

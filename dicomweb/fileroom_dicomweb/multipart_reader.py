@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+MAXIMUM_PARTS = 100_000
 _PREAMBLE_LIMIT = 64 * 1024
 _HEADER_COUNT_LIMIT = 32
 _HEADER_SIZE_LIMIT = 16 * 1024
@@ -11,7 +12,7 @@ _BOUNDARY_LENGTH_LIMIT = 70  # RFC 2046 5.1.1 has 70; some take a few more
 _PADDING_LIMIT = 64
 
 # RFC 9110 5.6.2
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*?)[ \t]*", re.DOTALL)
+_HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _FOLDED = re.compile(rb"\r?\n[ \t]+")
 _END_OF_HEADERS = re.compile(rb"(?:^|\n)\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
@@ -19,6 +20,10 @@ _LINE_END = re.compile(rb"\r?\n")
 
 class BrokenMultipart(Exception):
     """A body that is no multipart message with this boundary, or ends before its closing boundary."""
+
+
+class TooManyParts(BrokenMultipart):
+    """More parts than an answer could tell about: each is remembered, however small it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,11 @@ class MultipartReader:
 
     def __iter__(self) -> Iterator[IncomingPart]:
         self._pass_preamble()
+        count = 0
         while not self._is_closed():
+            count += 1
+            if count > MAXIMUM_PARTS:
+                raise TooManyParts(f"the body has more than {MAXIMUM_PARTS} parts; send fewer at a time")
             part = IncomingPart(self._headers(), self._content())
             yield part
             for _ in part.content:
@@ -157,7 +166,8 @@ _NO_BOUNDARY = "the body does not begin with the boundary that its Content-Type 
 
 
 def _header(line: bytes) -> tuple[str, str]:
-    match = _HEADER.fullmatch(line)
-    if match is None:
+    name, colon, value = line.partition(b":")
+    name = name.rstrip(b" \t")
+    if not colon or not _HEADER_NAME.fullmatch(name):
         raise BrokenMultipart("a part has a header without a name and a colon")
-    return match[1].decode("ascii").lower(), match[2].decode("latin-1")
+    return name.decode("ascii").lower(), value.strip(b" \t").decode("latin-1")

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from flask import request, url_for
@@ -13,6 +13,7 @@ from fileroom_storage.storage import Storage, StoredInstance
 from . import audit
 from .media_types import MediaType, Offer, accept_ranges, choose
 from .problem import Problem, not_acceptable
+from .renderings import Renderings
 from .settings import DicomwebSettings
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class OriginServer:
 
     storage: Storage
     settings: DicomwebSettings
+    renderings: Renderings = field(default_factory=Renderings)
 
     def root_url(self) -> str:
         """The absolute URL of the DICOMweb root as this request's client sees it, without a slash at its end."""

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from http import HTTPStatus
-from itertools import chain
+from itertools import chain, islice
 from urllib.parse import unquote_to_bytes
 
 from flask import Response, request
@@ -47,7 +47,7 @@ def search(server: OriginServer, level: Level, within: Resource) -> Response:
     )
     # before the index is read: what is committed meanwhile makes the answer one of a version that is over
     request.environ[INDEX_VERSION] = server.storage.version()
-    answers, more = _find(server, asked.query)
+    answers, more = _find(server, asked.query, bounded=asked.is_bounded)
     complete = _closing(_complete(server.root_url(), level, within, answers), answers)
     response = _xml_response(complete) if offer.multipart else json_response(complete)
     if asked.ignored:
@@ -86,16 +86,35 @@ def _xml_parts(answers: Iterable[Answer], source: Generator[Answer, None, None])
         source.close()
 
 
-def _find(server: OriginServer, query: Query) -> tuple[Iterator[Answer], bool]:
-    """The answers, and whether there are more than the limit lets through."""
+def _find(server: OriginServer, query: Query, *, bounded: bool) -> tuple[Iterator[Answer], bool]:
+    """The answers, and whether there are more than the limit lets through; `bounded` where it is ours alone."""
     limit = query.limit
     if limit is None:
         return server.storage.find(query), False
+    if bounded and limit > _PEEKED_LIMIT:
+        # few answers come near to it, and those that do not need no second query
+        answers = server.storage.find(query)
+        first = list(islice(answers, _PEEKED_LIMIT))
+        if len(first) < _PEEKED_LIMIT:
+            return iter(first), False
+        return _resumed(first, answers), _are_beyond(server, query, limit)
     if limit <= _PEEKED_LIMIT:
         found = list(server.storage.find(replace(query, limit=limit + 1)))
         return iter(found[:limit]), len(found) > limit
-    beyond = list(server.storage.find(replace(query, limit=1, offset=query.offset + limit)))
-    return server.storage.find(query), bool(beyond)
+    return server.storage.find(query), _are_beyond(server, query, limit)
+
+
+def _are_beyond(server: OriginServer, query: Query, limit: int) -> bool:
+    return bool(list(server.storage.find(replace(query, limit=1, offset=query.offset + limit))))
+
+
+def _resumed(first: list[Answer], rest: Iterator[Answer]) -> Generator[Answer, None, None]:
+    try:
+        yield from first
+        yield from rest
+    finally:
+        if isinstance(rest, Generator):
+            rest.close()
 
 
 def _complete(root_url: str, level: Level, within: Resource, answers: Iterator[Answer]) -> Iterator[Answer]:

@@ -8,7 +8,7 @@ from itertools import chain, groupby
 from flask import Response, request
 
 from fileroom_storage.errors import CannotDecode, FrameOutOfRange
-from fileroom_storage.storage import Storage, StoredInstance
+from fileroom_storage.storage import StoredInstance
 
 from .answer_stream import slices
 from .conditional import conditional, entity_tag
@@ -40,8 +40,8 @@ def retrieve_rendered(server: OriginServer, resource: Resource, frame_list: str 
     instances = server.locate(resource)
     numbers = None if frame_list is None else _numbers(frame_list, instances[0])
     if resource.sop_instance_uid is None:
-        return guarded(_several(server.storage, instances, options))
-    rendered = RenderedInstance(server.storage, instances[0])
+        return guarded(_several(server, instances, options))
+    rendered = RenderedInstance(server.storage, instances[0], server.renderings)
     offer = negotiate(*_offers(rendered, numbers)) if rendered.media_types else Offer("")
     return guarded(_tagged(instances, offer, lambda: _one(rendered, numbers, options, offer)))
 
@@ -54,7 +54,7 @@ def retrieve_thumbnail(server: OriginServer, resource: Resource, frame_list: str
     number = None if frame_list is None else _numbers(frame_list, instances[0])[0]
 
     def answer() -> Response:
-        shown = _shown(server.storage, instances)
+        shown = _shown(server, instances)
         part = rendered_part(offer.media_type, [shown.thumbnail(number, options, offer.media_type)])
         return multipart_response(offer.media_type, [part]) if offer.multipart else single_part_response(part)
 
@@ -99,13 +99,13 @@ def _one(
     return multipart_response(offer.media_type, [part]) if offer.multipart else single_part_response(part)
 
 
-def _several(storage: Storage, instances: Sequence[StoredInstance], options: RenderingOptions) -> Response:
+def _several(server: OriginServer, instances: Sequence[StoredInstance], options: RenderingOptions) -> Response:
     """A part for each instance that can be shown, or one picture that stands for all where a single part is wanted."""
     ranges = accepted()
     refused: list[Offer] = []
     failure: Exception | None = None
     for instance in _representatives(instances):
-        rendered = RenderedInstance(storage, instance)
+        rendered = RenderedInstance(server.storage, instance, server.renderings)
         offers = [Offer(media_type, multipart=True) for media_type in rendered.media_types]
         offers += map(Offer, rendered.media_types)
         offer = choose(ranges, offers)
@@ -113,7 +113,7 @@ def _several(storage: Storage, instances: Sequence[StoredInstance], options: Ren
             refused += offers
             continue
         if offer.multipart:
-            return _parts_response(storage, instances, options, ranges)
+            return _parts_response(server, instances, options, ranges)
         try:
             return _one(rendered, None, options, offer)
         except (CannotDecode, Problem) as error:
@@ -124,22 +124,22 @@ def _several(storage: Storage, instances: Sequence[StoredInstance], options: Ren
 
 
 def _parts_response(
-    storage: Storage, instances: Sequence[StoredInstance], options: RenderingOptions, ranges: Sequence[MediaType]
+    server: OriginServer, instances: Sequence[StoredInstance], options: RenderingOptions, ranges: Sequence[MediaType]
 ) -> Response:
-    parts = _instance_parts(storage, instances, options, ranges)
+    parts = _instance_parts(server, instances, options, ranges)
     first_media_type, first = next(parts)
     return multipart_response(first_media_type, chain([first], (part for _, part in parts)))
 
 
 def _instance_parts(
-    storage: Storage, instances: Sequence[StoredInstance], options: RenderingOptions, ranges: Sequence[MediaType]
+    server: OriginServer, instances: Sequence[StoredInstance], options: RenderingOptions, ranges: Sequence[MediaType]
 ) -> Generator[tuple[str, OutgoingPart], None, None]:
     """Raises Problem or CannotDecode where not one can be shown."""
     refused: list[Offer] = []
     failure: Exception | None = None
     shown = 0
     for instance in instances:
-        rendered = RenderedInstance(storage, instance)
+        rendered = RenderedInstance(server.storage, instance, server.renderings)
         offers = [Offer(media_type, multipart=True) for media_type in rendered.media_types]
         offer = choose(ranges, offers)
         if offer is None:
@@ -164,9 +164,11 @@ def _nothing_to_show(refused: Sequence[Offer]) -> Problem:
     )
 
 
-def _shown(storage: Storage, instances: Sequence[StoredInstance]) -> RenderedInstance:
+def _shown(server: OriginServer, instances: Sequence[StoredInstance]) -> RenderedInstance:
     """What stands for all of them: an image if there is one, else the first."""
-    candidates = (RenderedInstance(storage, instance) for instance in _representatives(instances))
+    candidates = (
+        RenderedInstance(server.storage, instance, server.renderings) for instance in _representatives(instances)
+    )
     first = next(candidates)
     return next((one for one in chain([first], candidates) if one.is_image), first)
 

@@ -37,7 +37,8 @@ def body_chunks(request: Request, maximum_size: int | None) -> Iterator[bytes]:
         except HTTPException as error:
             if error.code == 413:
                 raise
-            raise BrokenBody from error
+            # Werkzeug, which counts the bytes, takes silence for a connection that is gone
+            raise BrokenBody(timed_out=isinstance(error.__context__, TimeoutError)) from error
         except Exception as error:  # every WSGI server has errors of its own for a body that breaks off
             raise BrokenBody from error
         if not chunk:

@@ -30,10 +30,14 @@ _UNSUPPORTED = frozenset({"orderby", "includedefaults", "count", "_count", "_"})
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A search as the URL puts it. `ignored` are match parameters and fields that the index does not have."""
+    """A search as the URL puts it. `ignored` are match parameters and fields that the index does not have.
+
+    `is_bounded` where the limit is the server's, as the client asks for none or for a larger one.
+    """
 
     query: Query
     ignored: tuple[str, ...] = ()
+    is_bounded: bool = False
 
 
 def read_search(
@@ -55,8 +59,9 @@ def read_search(
             raise InvalidQuery(f"{keyword} is given by the path and otherwise as a parameter; leave one out", keyword)
         matches[keyword] = uid
     limit = reader.limit
-    if maximum_results is not None:
-        limit = min(maximum_results if limit is None else limit, maximum_results)
+    is_bounded = maximum_results is not None and (limit is None or limit > maximum_results)
+    if is_bounded:
+        limit = maximum_results
     query = Query(
         level=level,
         matches=matches,
@@ -67,7 +72,7 @@ def read_search(
         # PS3.18 8.3.4.1.1: date and time match as one
         combined_datetime=True,
     )
-    return Search(query, tuple(reader.ignored))
+    return Search(query, tuple(reader.ignored), is_bounded)
 
 
 class _Reader:

@@ -6,6 +6,7 @@ from fileroom_storage.errors import (
     CannotDecode,
     CannotTranscode,
     FrameOutOfRange,
+    HeaderTooLarge,
     InstanceNotFound,
     InvalidQuery,
     ObjectDamaged,
@@ -28,6 +29,7 @@ _HTTP_STATUS: dict[type[StorageError], HTTPStatus] = {
     # the object can still be had as it is stored
     CannotDecode: HTTPStatus.NOT_ACCEPTABLE,
     CannotTranscode: HTTPStatus.NOT_ACCEPTABLE,
+    HeaderTooLarge: HTTPStatus.NOT_ACCEPTABLE,
     StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     SchemaNotCurrent: HTTPStatus.SERVICE_UNAVAILABLE,
     # the index promises what the object store has lost: no request can mend that

@@ -1,9 +1,11 @@
 """Pixel data that comes as bulk data: its transfer syntax, and how its parts become frames (PS3.18 8.7.3.3)."""
 
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from fileroom_storage.errors import UnusableObject, UnusableReason
@@ -32,6 +34,8 @@ _ITEM = b"\xfe\xff\x00\xe0"
 _SEQUENCE_DELIMITATION = b"\xfe\xff\xdd\xe0\x00\x00\x00\x00"
 _LONGEST_FRAGMENT = 1 << 30
 _START = 64 * 1024
+_MOST_FRAMES = 1 << 32
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,12}\s*", re.ASCII)
 
 Elements = Mapping[str, Mapping[str, Any]]
 
@@ -160,10 +164,11 @@ def _first(elements: Elements, tag: str) -> str | None:
 def _number_of_frames(elements: Elements) -> int:
     element = elements.get(_NUMBER_OF_FRAMES)
     values = element.get("Value") if isinstance(element, Mapping) else None
-    try:
-        return max(1, int(values[0])) if isinstance(values, list) and values else 1
-    except (TypeError, ValueError, OverflowError):
-        return 1
+    value = values[0] if isinstance(values, list) and values else None
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        value = int(value)
+    # compared before it is made an integer: 1e999999999 would have a billion digits
+    return int(value) if isinstance(value, int | float | Decimal) and 1 <= value < _MOST_FRAMES else 1
 
 
 def _wrong(what: str) -> UnusableObject:

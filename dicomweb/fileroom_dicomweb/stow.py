@@ -10,7 +10,7 @@ from fileroom_storage.errors import StorageError
 
 from .content_coding import decoded
 from .media_types import DICOM, DICOM_JSON, DICOM_XML, MULTIPART_RELATED, OCTET_STREAM, MediaType, Offer, media_type
-from .multipart_reader import BrokenMultipart, IncomingPart, MultipartReader
+from .multipart_reader import BrokenMultipart, IncomingPart, MultipartReader, TooManyParts
 from .origin_server import OriginServer, Resource
 from .problem import Problem
 from .request_body import BrokenBody, body_chunks, discard_rest
@@ -52,9 +52,8 @@ def _store_instances(server: OriginServer, study: Resource) -> Response:
     try:
         _store_body(transaction, body_type, chunks)
     except (BrokenBody, BrokenMultipart) as error:
-        timed_out = isinstance(error, BrokenBody) and error.timed_out
         raise Problem(
-            HTTPStatus.REQUEST_TIMEOUT if timed_out else HTTPStatus.BAD_REQUEST,
+            _status_of(error),
             f"The request was not whole: {error}. What came whole before that is stored.",
             stored=transaction.response.stored_instance_uids,
         ) from None
@@ -63,6 +62,13 @@ def _store_instances(server: OriginServer, study: Resource) -> Response:
     if not len(transaction.response):
         raise Problem(HTTPStatus.BAD_REQUEST, f"The request holds no object. {_SEND}")
     return transaction.response.response()
+
+
+def _status_of(error: BrokenBody | BrokenMultipart) -> HTTPStatus:
+    if isinstance(error, TooManyParts):
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    timed_out = isinstance(error, BrokenBody) and error.timed_out
+    return HTTPStatus.REQUEST_TIMEOUT if timed_out else HTTPStatus.BAD_REQUEST
 
 
 def _body_type() -> MediaType:

@@ -13,6 +13,7 @@ from fileroom_storage.storage import Piece, Storage, StoredInstance, Stretch
 
 from .answer_stream import CHUNK_SIZE
 from .media_types import MediaType, Offer, choose, preferred
+from .origin_server import OriginServer
 from .problem import not_acceptable
 
 
@@ -31,7 +32,7 @@ class Container:
 class Representation:
     """An object as it is to be given: as it is stored, or made into a Part 10 file of another transfer syntax."""
 
-    storage: Storage
+    server: OriginServer
     instance: StoredInstance
     transfer_syntax_uid: str
 
@@ -44,22 +45,21 @@ class Representation:
         return self.instance.size if self.is_stored else None
 
     def open(self) -> IO[bytes]:
-        """The file, to be closed. Raises CannotTranscode, ObjectMissing."""
+        """The file, to be closed. Raises CannotTranscode, ObjectMissing, and Problem where too many are made."""
+        storage = self.server.storage
         if self.is_stored:
-            return self.storage.open_object(self.instance)
-        return transcode(
-            self.storage.header(self.instance),
-            self.transfer_syntax_uid,
-            encode_file_meta(
-                sop_class_uid=self.instance.sop_class_uid,
-                sop_instance_uid=self.instance.sop_instance_uid,
-                transfer_syntax_uid=self.transfer_syntax_uid,
-            ),
+            return storage.open_object(self.instance)
+        meta = encode_file_meta(
+            sop_class_uid=self.instance.sop_class_uid,
+            sop_instance_uid=self.instance.sop_instance_uid,
+            transfer_syntax_uid=self.transfer_syntax_uid,
         )
+        with self.server.renderings.one():
+            return transcode(storage.header(self.instance), self.transfer_syntax_uid, meta)
 
     def content(self) -> Generator[Piece, None, None]:
         if self.is_stored:
-            with self.storage.open_stretches(self.instance) as stored:
+            with self.server.storage.open_stretches(self.instance) as stored:
                 yield Stretch(stored, 0, self.instance.size)
             return
         with self.open() as file:
@@ -88,7 +88,7 @@ def choose_container(
 
 
 def representations(
-    storage: Storage, ranges: Sequence[MediaType], instances: Sequence[StoredInstance], container: Container
+    server: OriginServer, ranges: Sequence[MediaType], instances: Sequence[StoredInstance], container: Container
 ) -> list[Representation]:
     """The objects that there is a way to give, as the client likes them; what is stored is given first.
 
@@ -96,14 +96,14 @@ def representations(
     want what is stored, and get it.
     """
     chosen = []
-    possible = _Possible(storage)
+    possible = _Possible(server.storage)
     for instance in instances:
         stored = [container.offer(instance.transfer_syntax_uid)]
         offer = preferred(ranges, stored, [container.offer(target) for target in TARGETS])
         if offer is not None and offer.transfer_syntax_uid != instance.transfer_syntax_uid:
             offer = preferred(ranges, stored, [container.offer(target) for target in possible(instance)])
         if offer is not None and offer.transfer_syntax_uid is not None:
-            chosen.append(Representation(storage, instance, offer.transfer_syntax_uid))
+            chosen.append(Representation(server, instance, offer.transfer_syntax_uid))
     return chosen
 
 

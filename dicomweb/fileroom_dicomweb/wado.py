@@ -8,7 +8,7 @@ from typing import IO
 from flask import Response
 
 from fileroom_storage.errors import CannotTranscode
-from fileroom_storage.storage import Storage, StoredInstance
+from fileroom_storage.storage import StoredInstance
 
 from .answer_stream import AnswerStream
 from .compression import is_text
@@ -36,19 +36,21 @@ _ZIP = Container(ZIP)
 
 def retrieve_instances(server: OriginServer, resource: Resource) -> Response:
     """The objects as Part 10, part by part; one at a time is worked on where the transfer syntax is another one."""
-    return instances_response(server.storage, server.locate_whole(resource), accepted())
+    return instances_response(server, server.locate_whole(resource), accepted())
 
 
-def instances_response(storage: Storage, instances: Sequence[StoredInstance], ranges: Sequence[MediaType]) -> Response:
+def instances_response(
+    server: OriginServer, instances: Sequence[StoredInstance], ranges: Sequence[MediaType]
+) -> Response:
     containers = (_MULTIPART, _SINGLE, _ZIP) if len(instances) == 1 else (_MULTIPART, _ZIP)
     container = choose_container(ranges, instances, containers)
     if container is None:
         # what objects can be turned into takes a look at each
         exact = any("transfer-syntax" in one.parameters for one in ranges)
-        raise refusal(storage, instances, containers, exact=exact)
-    chosen = representations(storage, ranges, instances, container)
+        raise refusal(server.storage, instances, containers, exact=exact)
+    chosen = representations(server, ranges, instances, container)
     if not chosen:
-        raise refusal(storage, instances, containers, exact=True)
+        raise refusal(server.storage, instances, containers, exact=True)
     if len(chosen) == len(instances):
         form = (str(container), *(one.transfer_syntax_uid for one in chosen))
         return conditional(entity_tag(instances, *form), lambda: _response(container, chosen, instances))

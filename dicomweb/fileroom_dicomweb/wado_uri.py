@@ -14,16 +14,19 @@ from .origin_server import OriginServer
 from .problem import Problem, not_acceptable, register_problem_handlers
 from .rendered import guarded, rendered_part
 from .rendering import RenderedInstance
+from .renderings import Renderings, renderings_of
 from .request_body import limit_silence
 from .settings import DicomwebSettings
 from .wado import instances_response, single_part_response
 from .wado_uri_parameters import WadoUriRequest, region_of, wado_uri_request
 
 
-def wado_uri_blueprint(storage: Storage, settings: DicomwebSettings | None = None) -> Blueprint:
+def wado_uri_blueprint(
+    storage: Storage, settings: DicomwebSettings | None = None, renderings: Renderings | None = None
+) -> Blueprint:
     """WADO-URI over `storage`, to be registered with any Flask application; its one resource is the `url_prefix`."""
     settings = settings or DicomwebSettings()
-    server = OriginServer(storage, settings)
+    server = OriginServer(storage, settings, renderings or renderings_of(settings))
     blueprint = Blueprint("wado_uri", __name__)
     register_problem_handlers(blueprint)
     register_cache_policy(blueprint)
@@ -42,7 +45,7 @@ def wado_uri_blueprint(storage: Storage, settings: DicomwebSettings | None = Non
 
 def _retrieve(server: OriginServer, asked: WadoUriRequest) -> Response:
     instances = server.locate_whole(asked.resource)
-    rendered = RenderedInstance(server.storage, instances[0])
+    rendered = RenderedInstance(server.storage, instances[0], server.renderings)
     offers = _offers(rendered, asked)
     offer = choose(asked.media_types or (MediaType("*/*"),), offers)
     if offer is None:
@@ -50,7 +53,7 @@ def _retrieve(server: OriginServer, asked: WadoUriRequest) -> Response:
     if offer.media_type == DICOM:
         # what is asked for beside the object itself would change nothing in it (PS3.18 9.1.2.1)
         parameters = {"transfer-syntax": asked.transfer_syntax_uid} if asked.transfer_syntax_uid else {}
-        return instances_response(server.storage, instances, (MediaType(DICOM, parameters),))
+        return instances_response(server, instances, (MediaType(DICOM, parameters),))
     options = asked.options
     if rendered.is_image:
         rows, columns = rendered.size

@@ -126,7 +126,13 @@ class HttpConfiguration(Section):
     workers: Annotated[int, Field(ge=1, le=256)] = 2
     threads: Annotated[int, Field(ge=1, le=256)] = 8
     timeout: Seconds = 120
-    maximum_body_size: Annotated[int, Field(ge=0)] = 0
+    minimum_rate: Annotated[int, Field(ge=0)] = 500
+    queue_timeout: Seconds = 30
+    maximum_connections: Annotated[int, Field(ge=8, le=100_000)] = 1000
+    maximum_slow_requests: Annotated[int, Field(ge=1, le=10_000)] = 128
+    maximum_renderings: Annotated[int, Field(ge=1, le=256)] = 4
+    maximum_results: Annotated[int, Field(ge=0)] = 100_000
+    maximum_body_size: Annotated[int, Field(ge=0)] = 2**36
     allow_delete: bool = True
     metadata_cache_size: Annotated[int, Field(ge=0)] = 2**30
     viewer: str = ""

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import resource
 import signal
 import socket
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from fileroom_dicomweb import Readiness, create_app
 from fileroom_server.config import Configuration
+from fileroom_server.http_clients import ClientLimits
 from fileroom_server.http_record import request_is_answered
 from fileroom_server.http_refusals import LONGEST_REQUEST_LINE
 from fileroom_server.http_worker import Worker
@@ -23,6 +25,10 @@ from fileroom_storage.storage import Storage
 
 # Idle connections that a viewer may come back to.
 _KEEP_ALIVE_SECONDS = 30
+# Connections beyond the maximum, which are about to be told so.
+_BEING_REFUSED = 256
+# Descriptors of a worker that are no connections: objects that are sent or written, the database, libraries.
+_OTHER_DESCRIPTORS = 1024
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn makes its files there safely
 _QUERY = re.compile(r"\?[^\s'\"]*")
 
@@ -57,6 +63,14 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
         self._readiness = readiness
         self._listening = listening
         self._storage: Storage | None = None
+        http = configuration.http
+        self.limits = ClientLimits(
+            connections=-(-http.maximum_connections // http.workers),
+            slow_requests=http.maximum_slow_requests,
+            silence=http.timeout,
+            rate=http.minimum_rate,
+            queue=http.queue_timeout,
+        )
         super().__init__()
 
     def load_config(self) -> None:
@@ -66,6 +80,7 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
             "bind": [f"fd://{self._listener}"],
             "workers": http.workers,
             "threads": http.threads,
+            "worker_connections": self.limits.connections + _BEING_REFUSED,
             "worker_class": Worker,
             "timeout": max(1, round(http.timeout)),
             "graceful_timeout": max(1, round(self._configuration.drain_timeout)),
@@ -85,6 +100,7 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
 
     def load(self) -> Any:
         """Runs in each worker after its fork."""
+        _allow_descriptors(self.limits.connections + _BEING_REFUSED + _OTHER_DESCRIPTORS)
         self._storage = Storage.open(storage_settings(self._configuration), self._observability.begin())
         exposition = self._observability.exposition(self._storage, self._readiness)
         return create_app(self._storage, dicomweb_settings(self._configuration), self._readiness, exposition)
@@ -97,6 +113,14 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
         if self._storage is not None:
             self._storage.close()
             self._observability.end()
+
+
+def _allow_descriptors(count: int) -> None:
+    """As far as the system lets us: the usual limit of 1024 is less than the connections may need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class OurLogger(Logger):  # type: ignore[misc]  # gunicorn has no types

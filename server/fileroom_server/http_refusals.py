@@ -18,6 +18,7 @@ from gunicorn.http.errors import (  # type: ignore[import-untyped]
 
 from fileroom_dicomweb.media_types import PROBLEM_JSON
 from fileroom_dicomweb.problem import problem_body
+from fileroom_dicomweb.status import RETRY_AFTER_SECONDS
 
 # The most of a request line that gunicorn reads: a search may name many studies.
 LONGEST_REQUEST_LINE = 8190
@@ -72,8 +73,9 @@ def refusal(error: Exception) -> tuple[HTTPStatus, str]:
 def answer(status: HTTPStatus, advice: str) -> bytes:
     """The whole of an answer that ends the connection."""
     body = problem_body(status, advice)
+    later = f"Retry-After: {RETRY_AFTER_SECONDS}\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n{later}"
         f"Content-Type: {PROBLEM_JSON}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     return head.encode("ascii") + body

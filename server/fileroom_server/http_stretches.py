@@ -1,7 +1,6 @@
 """Answers on their way to an HTTP client in few calls: kept ones with their heads, stored bytes by the kernel."""
 
 import os
-import select
 import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from fileroom_dicomweb.audit import AUDIT_TALLY
 from fileroom_dicomweb.recent_answers import KEPT_OF_VERSION
 from fileroom_dicomweb.request_facts import OPERATION
 from fileroom_dicomweb.stored_answer import StoredAnswer, broken_off
+from fileroom_server.http_clients import ClientSocket
 from fileroom_server.http_repeats import Repeats
 from fileroom_server.metrics.metric import OTHER
 from fileroom_storage.storage import Stretch
@@ -19,7 +19,7 @@ from fileroom_storage.storage import Stretch
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-# what is at hand is given to the socket in pieces of this size, so that its timeout counts silence
+# what is at hand is given to the socket in pieces of this size
 _PIECE = 1 << 20
 
 
@@ -40,7 +40,7 @@ class StretchSender:
         response = getattr(start_response, "__self__", None)
         connection = environ.get("gunicorn.socket")
         # HTTP/2 and TLS put their own frames around what is sent
-        if type(response) is not Response or type(connection) is not socket.socket:
+        if type(response) is not Response or not isinstance(connection, ClientSocket):
             return answer
         if isinstance(answer, list):
             return () if self._sent_at_once(environ, response, connection, answer) else answer
@@ -51,7 +51,7 @@ class StretchSender:
         return ()
 
     def _sent_at_once(
-        self, environ: "WSGIEnvironment", response: Any, connection: socket.socket, answer: list[bytes]
+        self, environ: "WSGIEnvironment", response: Any, connection: ClientSocket, answer: list[bytes]
     ) -> bool:
         """Whether it was a whole answer at hand, which has now gone out in one piece with its head."""
         if len(answer) != 1 or response.response_length != len(answer[0]) or len(answer[0]) > _PIECE:
@@ -67,7 +67,7 @@ class StretchSender:
         return True
 
 
-def _send(response: Any, connection: socket.socket, answer: StoredAnswer) -> None:
+def _send(response: Any, connection: ClientSocket, answer: StoredAnswer) -> None:
     # the head, the boundaries and the ends of stretches go out in full segments
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
     try:
@@ -90,7 +90,7 @@ def _send(response: Any, connection: socket.socket, answer: StoredAnswer) -> Non
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
 
-def _send_stretch(connection: socket.socket, stretch: Stretch) -> None:
+def _send_stretch(connection: ClientSocket, stretch: Stretch) -> None:
     """Raises TimeoutError where the client takes nothing for as long as the socket's timeout."""
     source, target = stretch.file.fileno(), connection.fileno()
     offset, end = stretch.offset, stretch.offset + stretch.length
@@ -98,17 +98,10 @@ def _send_stretch(connection: socket.socket, stretch: Stretch) -> None:
         try:
             sent = os.sendfile(target, source, offset, end - offset)
         except BlockingIOError:
-            _wait(connection)
+            connection.wait_until_writable()
             continue
         if not sent:
             # the object has become shorter: the client must not take what comes next for the rest of it
             raise broken_off()
+        connection.count_sent(sent)
         offset += sent
-
-
-def _wait(connection: socket.socket) -> None:
-    timeout = connection.gettimeout()
-    poll = select.poll()
-    poll.register(connection, select.POLLOUT)
-    if not poll.poll(None if timeout is None else 1000 * timeout):
-        raise TimeoutError("the client takes nothing any more")

@@ -1,8 +1,10 @@
-"""gunicorn's threaded worker: a client that connects and says nothing, or half of it, takes no thread for long."""
+"""gunicorn's threaded worker: no client takes a thread from others, whether it says nothing, or half of it, slowly."""
 
+import errno
 import select
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -10,17 +12,22 @@ from selectors import EVENT_READ
 from typing import Any
 
 from gunicorn.util import write_nonblock  # type: ignore[import-untyped]
-from gunicorn.workers.gthread import ThreadWorker  # type: ignore[import-untyped]
+from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
+from fileroom_server.http_clients import ClientLimits, ClientSocket
 from fileroom_server.http_record import RecordedRequest, RequestIds
 from fileroom_server.http_refusals import answer, refusal
 from fileroom_server.http_repeats import Repeats
 from fileroom_server.http_stretches import StretchSender
+from fileroom_server.http_threads import RequestThreads
 from fileroom_server.metrics import table
 from fileroom_server.metrics.metric import OTHER
 
 # What a client has for the head of a request, request line and headers, from its first byte on.
 HEAD_SECONDS = 5.0
+# A longer one is read, from here on, by the thread that serves it.
+_LONGEST_WAITING_HEAD = 1 << 14
+_END_OF_HEAD = b"\r\n\r\n"
 
 # A client that has just been answered often asks again at once. So long does a thread wait for that: handing the
 # connection to the poller and back costs as much as a small request.
@@ -29,25 +36,58 @@ _LINGER_MILLISECONDS = 3
 # How long a worker lets others come first for each connection that it has already, up to so many.
 _DEFERENCE_SECONDS = 0.0003
 _MOST_DEFERENCE = 5
+# ... and for being full. Others may have room, and those that are accepted here are refused.
+_DEFERENCE_OF_FULL = 0.005
+
+# RFC 9112 9.6: a client that is still sending would not read the last answer if the connection were closed at once.
+_CLOSING_SECONDS = 2.0
+_MOST_DISCARDED = 1 << 20
 
 _REQUEST_TIMEOUT = answer(
     HTTPStatus.REQUEST_TIMEOUT, "The head of the request did not come whole in time; send it again."
 )
+_BUSY = answer(HTTPStatus.SERVICE_UNAVAILABLE, "The server is busy with other requests; send it again later.")
+_FULL = answer(HTTPStatus.SERVICE_UNAVAILABLE, "The server has too many connections; connect again later.")
+# There is no more of: descriptors of this process, of the system, buffers, memory.
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
+    """A client's connection. gunicorn would have the worker stand still until a client has closed its end."""
+
+    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, linger: Callable[[Any], None]) -> None:
+        super().__init__(cfg, sock, client, server)
+        self._linger = linger
+        self.is_plain = not cfg.is_ssl  # what comes over it can be looked at before it is read
+
+    def close(self, graceful: bool = False) -> None:
+        if graceful:
+            self._linger(self)
+        else:
+            super().close()
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Waits for a client's first byte without a thread, and for the rest of the head no longer than `HEAD_SECONDS`.
+    """Waits for the head of a request without a thread, and for the rest of it, or for who takes an answer slowly, in
+    threads that keep no others from working.
 
     From the moment that it is told to stop, it refuses connections rather than to let them wait for its end.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._reading_head: dict[Any, float] = {}  # connection → when it has to be whole
+        self._limits: ClientLimits = self.app.limits
+        # connection → when the head has to be whole
+        self._reading_head: dict[Any, float] = {}  # in a thread
+        self._waiting_head: dict[Any, float] = {}  # in the poller
+        self._closing: dict[Any, tuple[float, int]] = {}  # until when, and how much of what comes was discarded
+
+    def get_thread_pool(self) -> RequestThreads:
+        return RequestThreads(self.cfg.threads, self._limits.slow_requests)
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        self._repeats = Repeats(self.app.version, self.cfg.timeout)
+        self._repeats = Repeats(self.app.version, self._limits.silence)
         self.wsgi: Any = StretchSender(RequestIds(self.wsgi), self._repeats)
 
     def set_accept_enabled(self, enabled: bool) -> None:
@@ -58,8 +98,25 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def accept(self, listener: Any) -> None:
         """Leaves a new connection to a worker that has fewer: all are told of it at once, and none knows the others."""
-        time.sleep(min(self.nr_conns, _MOST_DEFERENCE) * _DEFERENCE_SECONDS)
-        super().accept(listener)
+        is_full = self.nr_conns >= self._limits.connections
+        time.sleep(_DEFERENCE_OF_FULL if is_full else min(self.nr_conns, _MOST_DEFERENCE) * _DEFERENCE_SECONDS)
+        try:
+            accepted, address = listener.accept()
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self.log.error("no connection can be accepted: %s", error.strerror)
+                if not self._make_room():
+                    time.sleep(_DEFERENCE_OF_FULL)
+            elif error.errno not in (errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED):
+                raise
+            return
+        client = ClientSocket.of(accepted, self.tpool, self._limits.rate)
+        conn = Connection(self.cfg, client, address, listener.getsockname(), self._linger)
+        self.nr_conns += 1
+        if is_full and not self._make_room():
+            self._refuse(conn, _FULL)
+        else:
+            self.enqueue_req(conn)
 
     def enqueue_req(self, conn: Any) -> None:
         """Leaves a new connection to the poller; gunicorn would have a thread wait for its first byte."""
@@ -70,9 +127,52 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.pending_conns.append(conn)
         self.poller.register(conn.sock, EVENT_READ, partial(self.on_pending_socket_readable, conn))
 
+    def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
+        if self._is_ready(conn):
+            super().on_pending_socket_readable(conn, client)
+
+    def on_client_socket_readable(self, conn: Any, client: Any) -> None:
+        if self._is_ready(conn):
+            super().on_client_socket_readable(conn, client)
+
+    def _is_ready(self, conn: Any) -> bool:
+        """Whether a thread would not have to wait for the head of the request; else the poller goes on to wait."""
+        if self._has_whole_head(conn):
+            self._waiting_head.pop(conn, None)
+            return True
+        self._waiting_head.setdefault(conn, time.monotonic() + HEAD_SECONDS)
+        return False
+
+    def _has_whole_head(self, conn: Any) -> bool:
+        """Looks at what has come. Where it is not enough, the poller is told of more only."""
+        if not conn.is_plain:
+            return True
+        sock = conn.sock
+        timeout = sock.gettimeout()
+        sock.setblocking(False)
+        try:
+            head = sock.recv(_LONGEST_WAITING_HEAD, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            sock.settimeout(timeout)
+        least = sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        # what is still too little is all that comes
+        is_over = not head or len(head) < least
+        if is_over or _END_OF_HEAD in head or len(head) == _LONGEST_WAITING_HEAD:
+            if least != 1:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            return True
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(head) + 1)
+        return False
+
     def handle(self, conn: Any) -> Any:
         """Serves a request, and those after it that come at once, without handing the connection on and back."""
         while True:
+            if conn.is_plain:
+                conn.sock.begin_request()
             try:
                 is_answered = self._is_answered(conn)
             except OSError:
@@ -91,14 +191,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _is_answered(self, conn: Any) -> bool:
         """Whether this is a request that has been answered before, and now again."""
         self._repeats.forget()
-        if not conn.initialized or conn.is_http2 or type(conn.sock) is not socket.socket or not self.alive:
+        if not conn.initialized or conn.is_http2 or not conn.is_plain or not self.alive:
             return False
         if conn.parser.unreader.buf.getvalue():
             return False
         return self._repeats.answer(conn.sock, conn.client[0] if conn.client else "")
 
     def _is_asked_again(self, conn: Any) -> bool:
-        """Whether the client's next request has begun to come before another connection waits for this thread."""
+        """Whether the client's next request has come before another connection waits for this thread."""
         if conn.is_http2:
             return False
         if conn.parser.unreader.buf.getvalue():
@@ -106,14 +206,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
         for _ in range(_LINGER_MILLISECONDS):
-            if not self.alive or self.tpool._work_queue.qsize():
+            if not self.alive or self.tpool.queued:
                 return False
             if poll.poll(1):
-                return True
+                return self._has_whole_head(conn)
         return False
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         self._reading_head.pop(conn, None)
+        conn.sock.settimeout(self._limits.silence)
         with RecordedRequest(req):
             return super().handle_request(req, conn)
 
@@ -125,23 +226,113 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log.error("error handling a request (%s)", type(exc).__name__)
         else:
-            place = addr[0] if addr else "a local socket"
-            self.log.warning("refused a request of %s: %s (%s)", place, status.phrase, type(exc).__name__)
+            self.log.warning("refused a request of %s: %s (%s)", _place(addr), status.phrase, type(exc).__name__)
         with suppress(OSError):
             write_nonblock(client, answer(status, advice))
 
     def murder_pending(self) -> None:
-        """Runs about once a second."""
+        """Runs about once a second, and more often when there is much to do."""
         super().murder_pending()
         now = time.monotonic()
+        for conn, deadline in list(self._waiting_head.items()):
+            if now > deadline:
+                del self._waiting_head[conn]
+                if conn in self.pending_conns or conn in self.keepalived_conns:
+                    self._take_out(conn)
+                    self._refuse(conn, _REQUEST_TIMEOUT)
         for conn, deadline in self._reading_head.copy().items():
             if now > deadline and self._reading_head.pop(conn, None) is not None:
                 with suppress(OSError):
-                    conn.sock.send(_REQUEST_TIMEOUT, socket.MSG_DONTWAIT)
-                    conn.sock.shutdown(socket.SHUT_RD)  # ends the read of the thread that waits
+                    if conn.is_plain:
+                        conn.sock.send(_REQUEST_TIMEOUT, socket.MSG_DONTWAIT)
+                    socket.socket.shutdown(conn.sock, socket.SHUT_RD)  # ends the read of the thread that waits
+        for future, (conn,) in self.tpool.withdraw(self._limits.queue):
+            self.log.warning("refused a request of %s: no thread was free for it", _place(conn.client))
+            if conn.is_plain:
+                with suppress(OSError):
+                    write_nonblock(conn.sock, _BUSY)
+            future.cancel()  # which closes the connection
+        for conn, (until, _) in list(self._closing.items()):
+            if now > until:
+                self._end(conn)
+
+    def _make_room(self) -> bool:
+        """Closes the connection that has been without a request for longest; False where all are in one."""
+        for conns in (self.keepalived_conns, self.pending_conns):
+            if conns:
+                conn = conns[0]
+                self._take_out(conn)
+                self.nr_conns -= 1
+                conn.close()
+                return True
+        if self._closing:
+            self._end(next(iter(self._closing)))
+            return True
+        return False
+
+    def _take_out(self, conn: Any) -> None:
+        """Of the poller."""
+        self._waiting_head.pop(conn, None)
+        for conns in (self.keepalived_conns, self.pending_conns):
+            with suppress(ValueError):
+                conns.remove(conn)
+        self._unregister(conn)
+
+    def _unregister(self, conn: Any) -> None:
+        with suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+
+    def _refuse(self, conn: Any, refused: bytes) -> None:
+        """Answers and closes."""
+        conn.sock.setblocking(False)
+        if conn.is_plain:
+            with suppress(OSError):
+                conn.sock.sendall(refused)
+        self.nr_conns -= 1
+        conn.close(graceful=True)
+
+    def _linger(self, conn: Any) -> None:
+        """Closes our end, and the connection once the client has closed its own, or has had time enough."""
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            conn.close()
+            return
+        self.nr_conns += 1  # it still is one
+        self._closing[conn] = (time.monotonic() + _CLOSING_SECONDS, 0)
+        if self._discard(conn):
+            self.poller.register(conn.sock, EVENT_READ, lambda _: self._discard(conn))
+
+    def _discard(self, conn: Any) -> bool:
+        """Whether more may come."""
+        until, discarded = self._closing[conn]
+        try:
+            data = conn.sock.recv(1 << 16)
+        except BlockingIOError:
+            return True
+        except OSError:
+            data = b""
+        discarded += len(data)
+        if not data or discarded > _MOST_DISCARDED:
+            self._end(conn)
+            return False
+        self._closing[conn] = (until, discarded)
+        return True
+
+    def _end(self, conn: Any) -> None:
+        del self._closing[conn]
+        self._unregister(conn)
+        self.nr_conns -= 1
+        conn.close()
 
     def _cap_keepalive(self, deadline: float) -> None:
         """When the worker stops, connections without a request do not keep it."""
         super()._cap_keepalive(deadline)
         for conn in self.pending_conns:
             conn.timeout = min(conn.timeout, deadline)
+
+
+def _place(address: Any) -> str:
+    """Where a client is."""
+    return str(address[0]) if address else "a local socket"

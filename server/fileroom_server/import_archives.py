@@ -53,6 +53,9 @@ def archive_members(path: str, status: os.stat_result, limits: ArchiveLimits) ->
         yield refused(path, "a zip bomb", f"it unpacks to more than {limits.ratio} times its size; see --zip-ratio")
         return
     for member, info in enumerate(infos):
+        if not info.filename:
+            yield refused(f"{path}!", "damaged in the archive", "a member has no name; make the archive anew")
+            continue
         if info.is_dir():
             continue
         name = f"{path}!{info.filename}"

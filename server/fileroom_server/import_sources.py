@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def _referenced_file_ids(content: bytes) -> list[tuple[str, ...]]:
     meta = read_file_meta(content)
     header = parse_header(content, meta.transfer_syntax_uid, meta.data_set_offset)
-    records = (header.element(_DIRECTORY_RECORD_SEQUENCE) or {}).get("Value") or []
+    records = (header.element(_DIRECTORY_RECORD_SEQUENCE, sys.maxsize) or {}).get("Value") or []
     return [
         tuple(str(component) for component in components)
         for record in records

@@ -27,6 +27,13 @@ class UnusableObject(StorageError):
         self.reason = reason
 
 
+class HeaderTooLarge(UnusableObject):
+    """More elements, or longer values, than are held in memory at a time; the object's bytes can still be had."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(UnusableReason.TOO_LARGE, f"the header is too large to be shown: {what}; retrieve the object")
+
+
 class StorageUnavailable(StorageError):
     """Database away, disk full, too long a wait: the same request may succeed later."""
 

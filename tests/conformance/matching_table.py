@@ -49,6 +49,10 @@ SINGLE_VALUE = [
     *_rows(
         "StudyDescription", "100%_sure!", yes=("100%_sure!", "100%*", "*_sure!", "*!"), no=("100a_sure!", "100%xsure!")
     ),
+    # what means something to LIKE, its escape characters among them, means itself
+    *_rows(
+        "PatientID", "A_B%C", yes=("A_B%C", "A_B%*", "?_?%?"), no=("AxB%C", "A_BxC", "A_B%", "%", "_____", "A_B!%C")
+    ),
     *_rows("StudyDescription", 'it\'s "q"; --', yes=('it\'s "q"; --', "it's*"), no=("its*",)),
     *_rows("Modality", "CT", yes=("CT",), no=("ct", "MR", "C")),
     *_rows("BodyPartExamined", "HEAD", yes=("HEAD",), no=("Head", "HEADNECK")),

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 
-from fileroom_dicomweb import DicomwebSettings, content_coding, create_app
+from fileroom_dicomweb import DicomwebSettings, content_coding, create_app, multipart_reader
 from fileroom_storage.errors import StorageUnavailable
 from fileroom_storage.receive import IncomingObject
 from fileroom_storage.storage import Storage
@@ -351,3 +351,14 @@ def test_a_series_that_names_another_study_is_stored_with_a_warning(client: Flas
     (item,) = Dataset.from_json(answer.text).ReferencedSOPSequence
     assert item.WarningReason == 0xB000
     assert client.get(item.RetrieveURL).status_code == 200
+
+
+@pytest.mark.parametrize("root", ["application/dicom", "application/dicom+json"])
+def test_more_parts_than_anybody_sends(client: FlaskClient, monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    """Each is remembered until the answer is given, however small it is."""
+    monkeypatch.setattr(multipart_reader, "MAXIMUM_PARTS", 10)
+    kind = f'multipart/related; type="{root}"; boundary=a-boundary'
+    body = multipart(*[b"x"] * 11, content_type="application/octet-stream\r\nContent-Location: x")
+    answer = client.post(STUDIES, data=body, content_type=kind)
+    assert answer.status_code == 413
+    assert "more than 10 parts" in json_of(answer)["detail"]

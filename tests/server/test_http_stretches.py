@@ -24,8 +24,10 @@ from pydicom.uid import (
 
 from fileroom_dicomweb import create_app
 from fileroom_dicomweb.stored_answer import StoredAnswer
+from fileroom_server.http_clients import ClientSocket
 from fileroom_server.http_repeats import Repeats
 from fileroom_server.http_stretches import StretchSender, _send_stretch
+from fileroom_server.http_threads import RequestThreads
 from fileroom_storage.objects import FilesystemObjectStore
 from fileroom_storage.storage import Piece, Storage, StorageSettings, Stretch
 from tests.dicomweb.objects import data_set, encapsulated, part10, parts
@@ -198,12 +200,13 @@ def test_files_are_closed(served: Served) -> None:
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+def pair() -> Iterator[tuple[ClientSocket, socket.socket]]:
     listener = socket.create_server(("127.0.0.1", 0))
     sending = socket.create_connection(listener.getsockname())
     receiving, _ = listener.accept()
-    with listener, sending, receiving:
-        yield sending, receiving
+    client = ClientSocket.of(sending, RequestThreads(1, 1), 0)
+    with listener, client, receiving:
+        yield client, receiving
 
 
 def stretch(tmp_path: Path, size: int, length: int) -> Stretch:
@@ -213,13 +216,13 @@ def stretch(tmp_path: Path, size: int, length: int) -> Stretch:
         return Stretch(store.open_stretches(writer.commit()), 0, length)
 
 
-def test_a_client_that_takes_nothing(tmp_path: Path, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_client_that_takes_nothing(tmp_path: Path, pair: tuple[ClientSocket, socket.socket]) -> None:
     pair[0].settimeout(0.1)
     with pytest.raises(TimeoutError):
         _send_stretch(pair[0], stretch(tmp_path, 64 * _MEBIBYTE, 64 * _MEBIBYTE))
 
 
-def test_an_object_that_becomes_shorter(tmp_path: Path, pair: tuple[socket.socket, socket.socket]) -> None:
+def test_an_object_that_becomes_shorter(tmp_path: Path, pair: tuple[ClientSocket, socket.socket]) -> None:
     pair[0].settimeout(5)
     shorter = stretch(tmp_path, 1000, 1001)
     with pytest.raises(ConnectionResetError):

@@ -13,6 +13,7 @@ from fileroom_storage.storage import Storage, StoredInstance
 
 from ..media_types import Offer
 from ..problem import not_acceptable
+from ..renderings import Renderings
 from .cine import animation_step, frame_ms, representative_frame
 from .content_tree import has_content_tree, structured_report
 from .document import document, document_media_type, is_document
@@ -35,8 +36,9 @@ Pieces = Sequence[bytes | memoryview]
 class RenderedInstance:
     """One instance to be rendered, its header read once."""
 
-    def __init__(self, storage: Storage, instance: StoredInstance) -> None:
+    def __init__(self, storage: Storage, instance: StoredInstance, renderings: Renderings | None = None) -> None:
         self._storage = storage
+        self._renderings = renderings or Renderings()
         self.instance = instance
         self._header = storage.header(instance)
         self._attributes = Attributes(self._header.data_set)
@@ -76,10 +78,10 @@ class RenderedInstance:
         """In one of `media_types`. Raises CannotDecode, FrameOutOfRange, Problem."""
         if media_type not in self.media_types:
             self._refuse()
-        with self._storage.monitor.rendering():
-            return self._pieces(frame_numbers, options, media_type)
+        with self._renderings.one(), self._storage.monitor.rendering():
+            return self._render(frame_numbers, options, media_type)
 
-    def _pieces(self, frame_numbers: Sequence[int] | None, options: RenderingOptions, media_type: str) -> Pieces:
+    def _render(self, frame_numbers: Sequence[int] | None, options: RenderingOptions, media_type: str) -> Pieces:
         if self.is_image:
             return [self._render_image(frame_numbers, options, media_type)]
         if frame_numbers is not None and any(number != 1 for number in frame_numbers):
@@ -98,11 +100,11 @@ class RenderedInstance:
     def thumbnail(self, frame_number: int | None, options: RenderingOptions, media_type: str) -> bytes:
         """A small still picture, of the middle frame unless the object names one; an icon where there is none.
 
-        Raises FrameOutOfRange for a frame that was asked for.
+        Raises FrameOutOfRange for a frame that was asked for, and Problem where too many are being made.
         """
         viewport = options.viewport or Viewport(THUMBNAIL_SIZE, THUMBNAIL_SIZE)
         options = RenderingOptions(viewport=viewport, quality=options.quality)
-        with self._storage.monitor.rendering():
+        with self._renderings.one(), self._storage.monitor.rendering():
             try:
                 image = self._thumbnail(frame_number, options)
             except CannotDecode:

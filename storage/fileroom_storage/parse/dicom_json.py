@@ -4,7 +4,7 @@ from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from ..errors import InstanceNotFound, InvalidQuery
+from ..errors import HeaderTooLarge, InstanceNotFound, InvalidQuery
 from .data_set import DataSet
 from .encoding import PIXEL_DATA_TAGS, UNDEFINED, Element
 from .values import BINARY_WORD, DECODERS, little_endian
@@ -13,6 +13,12 @@ JsonElement = dict[str, Any]
 BulkDataUri = Callable[[str], str]
 
 DEFAULT_THRESHOLD = 1024
+# What is held of one header at a time. Values of more than some KiB are bulk data, or nonsense.
+LONGEST_VALUE = 16 << 20
+# Bytes of values, with as many for each element and item as there are values of some use in it. In memory it is up to
+# six times as much. A cine loop of 5000 frames has a quarter of it.
+MOST_OF_HEADER = 128 << 20
+_COST = 64
 
 
 def data_set_json(
@@ -21,24 +27,32 @@ def data_set_json(
     bulk_data_uri: BulkDataUri | None = None,
     bulk_data_threshold: int = DEFAULT_THRESHOLD,
 ) -> dict[str, JsonElement]:
-    """The elements with these tags, or all of them, by tag in ascending order, with everything nested in them."""
+    """The elements with these tags, or all of them, by tag in ascending order, with everything nested in them.
+
+    Raises HeaderTooLarge.
+    """
     writer = _Writer(bulk_data_uri, bulk_data_threshold)
     wanted = sorted(presentable_tags(data_set.elements) if tags is None else data_set.elements.keys() & set(tags))
     return writer.write(data_set, wanted)
 
 
-def element_json(data_set: DataSet, tag: int) -> JsonElement | None:
-    """One element with all that is nested in it, bulk data inline; None where there is no such element."""
+def element_json(data_set: DataSet, tag: int, most: int = MOST_OF_HEADER) -> JsonElement | None:
+    """One element with all that is nested in it, bulk data inline; None where there is no such element.
+
+    Raises HeaderTooLarge where it holds more than `most`.
+    """
     element = data_set.elements.get(tag)
     if element is None:
         return None
     decoder = DECODERS.get(element[0])
     if decoder is not None:
         _, offset, length, _ = element
+        if length > LONGEST_VALUE:
+            raise _too_long(tag)
         value = bytes(data_set.view[offset : offset + length])
         values = decoder(value, data_set.character_set, data_set.encoding.big_endian)
         return {"vr": element[0], "Value": values} if values else {"vr": element[0]}
-    return _Writer(None, 0).write(data_set, (tag,)).get(f"{tag:08X}")
+    return _Writer(None, 0, most).write(data_set, (tag,)).get(f"{tag:08X}")
 
 
 def bulk_data(data_set: DataSet, path: str) -> memoryview:
@@ -91,7 +105,8 @@ class _OpenSequence(NamedTuple):
 class _Writer:
     """Writes a data set item by item, depth first, without recursion: one item a level is in hand at a time."""
 
-    def __init__(self, bulk_data_uri: BulkDataUri | None, bulk_data_threshold: int) -> None:
+    def __init__(self, bulk_data_uri: BulkDataUri | None, bulk_data_threshold: int, most: int = MOST_OF_HEADER) -> None:
+        self._left = most
         self._bulk_data_uri = bulk_data_uri
         self._threshold = bulk_data_threshold
         self._opened: list[_OpenSequence] = []
@@ -105,6 +120,7 @@ class _Writer:
             if item is None:
                 self._opened.pop()
                 continue
+            self._pay(_COST)
             item_json: dict[str, JsonElement] = {}
             sequence.json.setdefault("Value", []).append(item_json)
             self._write_elements(item, sorted(presentable_tags(item.elements)), item_json, f"{sequence.path}{number}/")
@@ -115,18 +131,24 @@ class _Writer:
     ) -> None:
         elements, view, big_endian = data_set.elements, data_set.view, data_set.encoding.big_endian
         character_set = data_set.character_set
+        held = 0
         for tag in tags:
             element = elements[tag]
             vr, offset, length, _ = element
             decoder = DECODERS.get(vr)
             key = f"{tag:08X}"
+            held += _COST
             if decoder is not None:
+                if length > LONGEST_VALUE:
+                    raise _too_long(tag)
+                held += length
                 values = decoder(bytes(view[offset : offset + length]), character_set, big_endian)
                 result[key] = {"vr": vr, "Value": values} if values else {"vr": vr}
             else:
                 other = self._other(data_set, tag, element, key, path)
                 if other is not None:
                     result[key] = other
+        self._pay(held)
 
     def _other(self, data_set: DataSet, tag: int, element: Element, key: str, path: str) -> JsonElement | None:
         """An element that is a sequence, or binary, or whose VR is only in the dictionary."""
@@ -135,8 +157,16 @@ class _Writer:
             return self._sequence(data_set, tag, f"{path}{key}/")
         if vr in BINARY_WORD:
             return self._binary(data_set, tag, element, vr, path + key)
+        if element[2] > LONGEST_VALUE:
+            raise _too_long(tag)
+        self._pay(element[2])
         values = DECODERS[vr](data_set.value(element), data_set.character_set, data_set.is_big_endian(element))
         return {"vr": vr, "Value": values} if values else {"vr": vr}
+
+    def _pay(self, cost: int) -> None:
+        self._left -= cost
+        if self._left < 0:
+            raise HeaderTooLarge("it has too many elements and items")
 
     def _sequence(self, data_set: DataSet, tag: int, path: str) -> JsonElement:
         json: JsonElement = {"vr": "SQ"}
@@ -153,5 +183,12 @@ class _Writer:
             return None
         if not length:
             return {"vr": vr}
+        if length > LONGEST_VALUE:
+            raise _too_long(tag)
+        self._pay(2 * length)
         value = little_endian(data_set.value(element), vr, data_set.is_big_endian(element))
         return {"vr": vr, "InlineBinary": b64encode(value).decode("ascii")}
+
+
+def _too_long(tag: int) -> HeaderTooLarge:
+    return HeaderTooLarge(f"({tag >> 16:04X},{tag & 0xFFFF:04X}) has more than {LONGEST_VALUE >> 20} MiB")

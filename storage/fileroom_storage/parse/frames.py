@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import Literal
 
-from ..errors import FrameOutOfRange, UnusableObject, UnusableReason
+from ..errors import CannotDecode, FrameOutOfRange, UnusableObject, UnusableReason
 from .data_set import DataSet
 from .encoding import DOUBLE_FLOAT_PIXEL_DATA, FLOAT_PIXEL_DATA, NUMBER_OF_FRAMES, Buffer, View
 from .fragments import Fragments
@@ -31,6 +31,8 @@ _ITEM_START = struct.Struct("<HHL")
 _VIDEO = tuple(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 _START_OF_IMAGE = (b"\xff\xd8", b"\xff\x4f\xff\x51")  # JPEG and JPEG-LS, JPEG 2000
 _END_OF_IMAGE = b"\xff\xd9"  # in all of these
+# What is read whole, to be worked on. 100 million samples of 64 bits are no more.
+LONGEST_FRAME = 800_000_000
 _TAIL = 10  # an end marker may be followed by padding
 
 ReadAt = Callable[[int, int], bytes]
@@ -82,13 +84,17 @@ def read_frame(read_at: ReadAt, layout: FrameLayout, number: int) -> bytes:
     """One frame, counted from 1, by `read_at(offset, length)`. Raises FrameOutOfRange.
 
     Native: as many bytes as its bits need, the first bit at the start of the first byte. Encapsulated: the fragments
-    joined, without their item headers.
+    joined, without their item headers. Raises CannotDecode for one that is too long to be held in memory.
     """
     if not 1 <= number <= layout.number_of_frames:
         raise FrameOutOfRange(f"there is no frame {number}; the instance has {layout.number_of_frames}")
     if layout.table is None:
+        if (layout.frame_length or layout.length * 8) > 8 * LONGEST_FRAME:
+            raise _too_long()
         return _read_native(read_at, layout, number)
     start, end = _ENTRY.unpack_from(layout.table, (number - 1) * _ENTRY.size)
+    if end - start > LONGEST_FRAME:
+        raise _too_long()
     return _joined(read_at(start, end - start))
 
 
@@ -112,6 +118,10 @@ def frame_stretches(read_at: ReadAt, layout: FrameLayout, number: int) -> list[t
         stretches.append((start, min(length, end - start)))
         start += length
     return stretches
+
+
+def _too_long() -> CannotDecode:
+    return CannotDecode(f"a frame is longer than {LONGEST_FRAME >> 20} MiB; retrieve the instance as it is stored")
 
 
 def _native_layout(data_set: DataSet, pixel_data: PixelData) -> FrameLayout:

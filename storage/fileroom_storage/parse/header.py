@@ -1,15 +1,17 @@
 """The header of an object: everything but its pixels, found in one pass and decoded when asked for."""
 
+import mmap
 import zlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 
 from pydicom.datadict import tag_for_keyword
 
-from ..errors import UnusableObject, UnusableReason
+from ..errors import HeaderTooLarge, UnusableObject, UnusableReason
 from .data_set import DataSet
-from .dicom_json import DEFAULT_THRESHOLD, bulk_data, data_set_json, element_json
+from .dicom_json import DEFAULT_THRESHOLD, MOST_OF_HEADER, bulk_data, data_set_json, element_json
 from .encoding import (
     DEFLATED_TRANSFER_SYNTAXES,
     NATIVE_TRANSFER_SYNTAXES,
@@ -28,6 +30,7 @@ from .scan import ObjectScan
 
 MAXIMUM_INFLATED = 256 << 20
 _INFLATED_CHUNK = 1 << 20
+_IN_MEMORY = 4 << 20
 _PADDING = " \0"
 # most of what is asked for; ASCII without escape sequences and with one value needs no more than to be stripped
 _SHORT_TEXTS = frozenset({"AE", "CS", "LO", "SH", "UI"})
@@ -92,7 +95,7 @@ class Header:
             value = self.data_set.value(found)
             if value.isascii() and b"\x1b" not in value and b"\\" not in value:
                 return value.decode("ascii").strip(_PADDING).strip() or None
-        element = element_json(self.data_set, number)
+        element = self.element(number)
         values = element.get("Value") if element else None
         if not values or values[0] is None:
             return None
@@ -103,9 +106,15 @@ class Header:
             return first.strip() or None
         return str(first)
 
-    def element(self, tag: int) -> dict[str, Any] | None:
-        """The element as DICOM JSON has it, bulk data inline; None where it is absent, or is the pixel data."""
-        return element_json(self.data_set, tag)
+    def element(self, tag: int, most: int = MOST_OF_HEADER) -> dict[str, Any] | None:
+        """The element as DICOM JSON has it, bulk data inline.
+
+        None where it is absent, or is the pixel data, or holds more than is worth to be known by: `most`, in bytes.
+        """
+        try:
+            return element_json(self.data_set, tag, most)
+        except HeaderTooLarge:
+            return None
 
     def dicom_json(
         self,
@@ -118,6 +127,7 @@ class Header:
 
         Binary values of more than `bulk_data_threshold` bytes, and pixel data of any size, become what `bulk_data_uri`
         makes of their path (see `bulk_data`). Without it they are inline, and pixel data is left out.
+        Raises HeaderTooLarge.
         """
         return data_set_json(self.data_set, tags, bulk_data_uri, bulk_data_threshold)
 
@@ -191,16 +201,25 @@ def _behind_command_elements(view: View, offset: int) -> int:
     return offset
 
 
-def _inflate(view: View, offset: int) -> bytes:
+def _inflate(view: View, offset: int) -> View:
     # PS3.5 A.5
+    with SpooledTemporaryFile(_IN_MEMORY, prefix="fileroom-") as file:
+        size = _inflate_into(file, view[offset:])
+        file.seek(0)
+        if size <= _IN_MEMORY:
+            return file.read()
+        file.flush()
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _inflate_into(file: IO[bytes], deflated: View) -> int:
+    """How many bytes come out of it."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    chunks: list[bytes] = []
     size = 0
-    deflated = view[offset:]
     try:
         while not inflater.eof:
             chunk = inflater.decompress(deflated, _INFLATED_CHUNK)
-            chunks.append(chunk)
+            file.write(chunk)
             size += len(chunk)
             if size > MAXIMUM_INFLATED:
                 raise UnusableObject(
@@ -212,7 +231,7 @@ def _inflate(view: View, offset: int) -> bytes:
                 raise UnusableObject(UnusableReason.TRUNCATED, "the deflated data set is cut off; send it whole")
     except zlib.error as error:
         raise UnusableObject(UnusableReason.MALFORMED, "the deflated data set cannot be inflated") from error
-    return b"".join(chunks)
+    return size
 
 
 def _pixel_data(data_set: DataSet, *, is_native: bool) -> PixelData | None:

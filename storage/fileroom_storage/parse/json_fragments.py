@@ -11,8 +11,9 @@ from typing import Any
 
 import orjson
 
+from ..errors import HeaderTooLarge
 from .data_set import DataSet
-from .dicom_json import DEFAULT_THRESHOLD, BulkDataUri, data_set_json, presentable_tags
+from .dicom_json import DEFAULT_THRESHOLD, MOST_OF_HEADER, BulkDataUri, data_set_json, presentable_tags
 from .encoding import LUT_DESCRIPTOR, PIXEL_REPRESENTATION, SPECIFIC_CHARACTER_SET, Element
 from .header import Header
 from .likeness import Layout, Likeness
@@ -38,13 +39,15 @@ class JsonFragments:
     def write(self, header: Header, bulk_data_uri: BulkDataUri, additions: Additions) -> bytes:
         """The header as an encoded JSON object, by tag in ascending order.
 
-        Its text is UTF-8, and it says so wherever it names a character set (PS3.18 F.2).
+        Its text is UTF-8, and it says so wherever it names a character set (PS3.18 F.2). Raises HeaderTooLarge.
         """
         parts = _Parts(self._known, header.data_set, bulk_data_uri)
         written = _written_like(header.likeness, parts, additions) if header.likeness is not None else None
         if written is None:
             tags = sorted({*presentable_tags(header.data_set.elements), *additions})
             written = [_added(tag, additions) if tag in additions else parts.part(tag) for tag in tags]
+        if sum(map(len, written)) > MOST_OF_HEADER:
+            raise HeaderTooLarge("it has too many elements and items")
         return b"{" + b",".join([part for part in written if part]) + b"}"
 
 

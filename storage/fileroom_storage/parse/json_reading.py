@@ -12,7 +12,8 @@ from .nesting import MAXIMUM_DEPTH
 # An image of many frames has a million; what is larger is refused rather than held.
 MAXIMUM_EVENTS = 3_000_000
 MAXIMUM_TEXT = 32 << 20
-_CHUNK_SIZE = 1 << 16
+# yajl reads a text or a number from its start again with each chunk that does not end it
+_CHUNK_SIZE = 2 << 20
 _TAG = re.compile("[0-9A-Fa-f]{8}")
 # a data set, and in each sequence an element, its array and an item
 _MAXIMUM_CONTAINERS = 3 * MAXIMUM_DEPTH + 3
@@ -53,7 +54,8 @@ def read_json_data_sets(stream: _Readable) -> Iterator[JsonDataSet | UnusableObj
             raise BrokenMetadata("the JSON is no array of data sets")
         for _ in events:
             pass  # what follows has to be white space
-    except (ijson.JSONError, UnicodeDecodeError, StopIteration):
+    except (ijson.JSONError, UnicodeDecodeError, StopIteration, SystemError, ValueError, ArithmeticError):
+        # the last three for a number of more digits than Python takes, in its exponent too: ijson's way to say so
         raise BrokenMetadata("the metadata is no JSON, or not whole") from None
 
 

@@ -102,7 +102,7 @@ class _Reader:
                     )
                 parser.Parse(chunk, False)
             parser.Parse(b"", True)
-        except expat.ExpatError:
+        except (expat.ExpatError, LookupError, ValueError):  # the latter two for an encoding that is not known
             raise BrokenMetadata("the metadata is no XML, or not whole") from None
         data_set = self._data_sets[0]
         return data_set.elements

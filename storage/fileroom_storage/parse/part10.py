@@ -28,6 +28,15 @@ _MEDIA_STORAGE_SOP_CLASS_UID = 0x00020002
 _MEDIA_STORAGE_SOP_INSTANCE_UID = 0x00020003
 _TRANSFER_SYNTAX_UID = 0x00020010
 _SOURCE_APPLICATION_ENTITY_TITLE = 0x00020016
+_USED = frozenset(
+    {
+        _MEDIA_STORAGE_SOP_CLASS_UID,
+        _MEDIA_STORAGE_SOP_INSTANCE_UID,
+        _TRANSFER_SYNTAX_UID,
+        _SOURCE_APPLICATION_ENTITY_TITLE,
+    }
+)
+_LONGEST_VALUE = 1024  # bytes; none of these has as many
 _UID = re.compile("[0-9.]{1,64}")  # PS3.5 9.1
 _GUESSES = (
     Encoding(implicit=False, big_endian=False),
@@ -123,7 +132,7 @@ def _is_in_a_value(view: View, behind_prefix: int) -> bool:
 
 
 def _read_group_2(view: View, offset: int) -> tuple[dict[int, bytes], int]:
-    """The values of group 0002, by tag, and where it ends; the group length is not believed."""
+    """The values of group 0002 that are used, by tag, and where it ends; the group length is not believed."""
     values: dict[int, bytes] = {}
     # PS3.10 7.1 says explicit little endian; not all writers do
     encoding = observed_encoding(view, offset, len(view), _GUESSES[0])
@@ -136,7 +145,8 @@ def _read_group_2(view: View, offset: int) -> tuple[dict[int, bytes], int]:
             raise UnusableObject(
                 UnusableReason.TRUNCATED, f"the file ends in its File Meta Information at byte {offset}; send it whole"
             )
-        values[header.tag] = bytes(view[header.value : end])
+        if header.tag in _USED and header.length <= _LONGEST_VALUE:
+            values[header.tag] = bytes(view[header.value : end])
         offset = end
     if offset < len(view) < offset + 8:
         raise UnusableObject(UnusableReason.TRUNCATED, f"the file ends in an element at byte {offset}; send it whole")

@@ -2,7 +2,7 @@
 
 import struct
 
-from ..errors import UnusableObject
+from ..errors import HeaderTooLarge, UnusableObject
 from .encoding import (
     DATA_SET_TRAILING_PADDING,
     IMPLICIT,
@@ -179,10 +179,16 @@ class ObjectScan:
 
 
 def scan_item(view: View, offset: int, end: int, encoding: Encoding, nesting: Nesting) -> Elements:
-    """The elements of an item. What goes past the item's end is cut there: the object as a whole was accepted."""
+    """The elements of an item. What goes past the item's end is cut there: the object as a whole was accepted.
+
+    Raises HeaderTooLarge.
+    """
+    may_be_too_many = end - offset > 8 * MAXIMUM_ELEMENTS
     elements: Elements = {}
     unpack, short_vrs, last = _EXPLICIT[encoding.big_endian], SHORT_VRS, end - 8
     while offset <= last:
+        if may_be_too_many and len(elements) > MAXIMUM_ELEMENTS:
+            raise HeaderTooLarge(f"an item has more than {MAXIMUM_ELEMENTS} elements")
         if not encoding.implicit:
             group, number, code, length = unpack(view, offset)
             known_vr = short_vrs.get(code)

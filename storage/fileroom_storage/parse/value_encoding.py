@@ -97,7 +97,7 @@ def _decimal(value: Any) -> str:
         # PS3.18 F.2.3.1; what is no number stands so in the objects of many devices
         is_long = len(value.strip()) > _DECIMAL_STRING_LENGTH and _DECIMAL_STRING.fullmatch(value.strip())
         return decimal_string(Decimal(value.strip())) if is_long else _text(value)
-    if not _is_number(value) or not math.isfinite(value):
+    if not _is_number(value) or value != value or value in (math.inf, -math.inf):
         raise UnfitValue("needs decimal numbers")
     return decimal_string(value)
 
@@ -126,10 +126,13 @@ def _integer_string(value: Any) -> str:
 
 
 def _integer(value: Any, lowest: int, highest: int) -> int:
-    if not _is_number(value) or value != value or value in (math.inf, -math.inf) or value != int(value):
+    if not _is_number(value) or value != value:
         raise UnfitValue("needs whole numbers")
+    # before it is made an integer: 1e999999999 would have a billion digits
     if not lowest <= value <= highest:
         raise UnfitValue(f"needs numbers from {lowest} to {highest}")
+    if value != int(value):
+        raise UnfitValue("needs whole numbers")
     return int(value)
 
 

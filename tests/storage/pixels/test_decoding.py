@@ -1,6 +1,8 @@
 """One frame decoded, of every compression; what is damaged is an error by name, whatever the decoder does."""
 
 import random
+import signal
+import subprocess
 import sys
 from itertools import chain
 from typing import Any
@@ -82,13 +84,53 @@ def test_damage_is_an_error_by_name(name: str) -> None:
         decode_frame(header, frames[0][:20])
 
 
+_REQUEST = request_facts("1.2.840.10008.1.2.4.50", ["pillow"], {"rows": 8, "columns": 8, "samples_per_pixel": 1})
+
+
 def test_a_decoder_that_dies_is_an_error_and_the_next_frame_has_another() -> None:
     dying = IsolatedDecoder((sys.executable, "-c", "import os; os.read(0, 1); os.abort()"))
-    request = request_facts("1.2.840.10008.1.2.4.50", ["pillow"], {})
     for _ in range(2):
         with pytest.raises(CannotDecode, match="the decoder failed"):
-            dying.decode(request, bytes(1_000_000))
+            dying.decode(_REQUEST, bytes(1_000_000))
     dying.close()
+
+
+@pytest.mark.parametrize(
+    "program", ["import time; time.sleep(600)", "import os; os.read(0, 1); [0 for _ in iter(int, 1)]"]
+)
+def test_a_decoder_that_never_ends_is_ended(program: str) -> None:
+    endless = IsolatedDecoder((sys.executable, "-c", program), start_seconds=0.5, patience=0.01)
+    with pytest.raises(CannotDecode, match="did not end"):
+        endless.decode(_REQUEST, bytes(1_000_000))
+    assert endless._process is None
+    endless.close()
+
+
+_LIES = {
+    "4 GB of samples": "struct.pack('<QQ', 2, 1 << 32) + b'{}'",
+    "4 GB of facts": "struct.pack('<QQ', 1 << 32, 0)",
+    "no JSON": "struct.pack('<QQ', 2, 0) + b'{x'",
+    "no facts": "struct.pack('<QQ', 2, 0) + b'{}'",
+    "objects": 'struct.pack(\'<QQ\', 27, 8) + b\'{"dtype":"O","shape":[1]}\' + bytes(8)',
+    "too few": 'struct.pack(\'<QQ\', 29, 8) + b\'{"dtype":"<u2","shape":[9]}\' + bytes(8)',
+}
+
+
+@pytest.mark.parametrize("lie", _LIES)
+def test_a_decoder_that_was_taken_over_is_not_believed(lie: str) -> None:
+    program = f"import os, struct, sys; sys.stdout.buffer.write({_LIES[lie]}); sys.stdout.flush(); os.read(0, 1 << 20)"
+    lying = IsolatedDecoder((sys.executable, "-c", program))
+    with pytest.raises(CannotDecode, match="the frame is damaged"):
+        lying.decode(_REQUEST, bytes(1000))
+    lying.close()
+
+
+def test_what_a_frame_may_take_is_limited() -> None:
+    program = "from fileroom_storage.pixels import decoder_process as one; one._limit(%r); x = bytearray(3 << 30)"
+    done = subprocess.run([sys.executable, "-c", program % _REQUEST], capture_output=True, text=True)
+    assert "MemoryError" in done.stderr
+    program = "from fileroom_storage.pixels import decoder_process as one; one._limit(%r)\nwhile True: pass"
+    assert subprocess.run([sys.executable, "-c", program % _REQUEST]).returncode == -signal.SIGXCPU
 
 
 def test_a_native_frame_that_is_cut_off() -> None:
