@@ -48,7 +48,9 @@ def unhurt(served: Served) -> Iterator[None]:
     assert "Traceback" not in output, output
     assert "unexpected" not in output, output
     # a line is a record: nobody but us has begun one
-    assert all(re.match(r"\d{4}-\d\d-\d\dT[0-9:.+]+ [A-Z]+ +\S+: ", line) for line in output.splitlines()), output
+    assert all(re.match(r"\d{4}-\d\d-\d\dT[0-9:.+]+ [A-Z]+ +\S+( \[\S+\])?: ", line) for line in output.splitlines()), (
+        output
+    )
     assert output.isascii()
     assert "\x1b" not in output
 
