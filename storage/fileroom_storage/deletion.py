@@ -10,6 +10,7 @@ from .events import Event, InstanceDeleted, InstanceStored
 from .index.arrival import Arrival
 from .index.deletions import DeletedObject, Deletion, Retention
 from .index.removal import RemovedInstance
+from .index.scope import Scope
 from .index.trash import Trash
 from .objects import ObjectStore
 
@@ -46,8 +47,8 @@ class Deleter:
         self._retention = retention
         self._notify = notify
 
-    def delete(self, unique_keys: Mapping[str, str]) -> Deletion:
-        deletion, removed = self._trash.delete(unique_keys)
+    def delete(self, unique_keys: Mapping[str, str], scope: Scope = None) -> Deletion:
+        deletion, removed = self._trash.delete(unique_keys, scope)
         self.tell_deleted(removed)
         if not self._retention.undo_time:
             try:
@@ -60,9 +61,9 @@ class Deleter:
         for gone in removed:
             self._notify(InstanceDeleted(gone.study_instance_uid, gone.series_instance_uid, gone.sop_instance_uid))
 
-    def restore(self, pk: int) -> Restoration:
+    def restore(self, pk: int, scope: Scope = None) -> Restoration:
         """Brings back what can be brought back; cut short, it goes on where it was. Raises InstanceNotFound."""
-        self._trash.begin_restoration(pk)
+        self._trash.begin_restoration(pk, scope)
         restoration = Restoration()
         after = -1
         while page := self._trash.objects(pk, after, _RESTORE_PAGE):

@@ -13,6 +13,8 @@ from .deletion import Deleter, Restoration
 from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
 from .events import Event
 from .index import schema
+from .index.api_keys import PREFIX as API_KEY_PREFIX
+from .index.api_keys import ApiKey, ApiKeys
 from .index.arrival import Provenance
 from .index.conflicts import ConflictState, ConflictType
 from .index.deletions import Deletion, DeletionReason, Retention
@@ -23,6 +25,7 @@ from .index.maintenance import Maintenance
 from .index.rejection import KEY_OBJECT_SELECTION_DOCUMENT, REJECTION_MEANINGS, REJECTION_SCHEME, known_rejection_code
 from .index.resolution import Conflict, Resolution
 from .index.schema import IndexSchema
+from .index.scope import Authority, Scope
 from .index.tables import standard_tables
 from .index.trash import Trash
 from .index.writer import IndexWriter
@@ -117,6 +120,11 @@ class Storage:
         """The record of imports: what is done of each, so that it can go on."""
         return ImportJobs(self._engine, self._tables)
 
+    @property
+    def api_keys(self) -> ApiKeys:
+        """The keys by which machines get in over HTTP."""
+        return ApiKeys(self._engine, self._tables)
+
     def observe(self, observer: Observer) -> None:
         """Calls `observer` after every change that has become durable, in the thread that made it."""
         self._observers.append(observer)
@@ -151,10 +159,11 @@ class Storage:
         sop_instance_uid: str,
         transfer_syntax_uid: str,
         provenance: Provenance,
+        authority: Authority | None = None,
     ) -> StoreOutcome:
         """Stores an encoded data set without preamble and file meta information, as C-STORE brings it.
 
-        Returns once it is durable. Raises UnusableObject, StorageUnavailable.
+        Returns once it is durable. Raises UnusableObject, NotAuthorized, StorageUnavailable.
         """
         return self._receiver.store_data_set(
             data_set,
@@ -162,6 +171,7 @@ class Storage:
             sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,
             provenance=provenance,
+            authority=authority,
         )
 
     def receive_data_set(
@@ -202,9 +212,9 @@ class Storage:
 
     # -- retrieve ------------------------------------------------------------------------------------------
 
-    def locate(self, matches: Mapping[str, str]) -> Iterator[StoredInstance]:
-        """The instances under these unique keys, by study, series and instance number."""
-        return iter(self._reader.locate(matches))
+    def locate(self, matches: Mapping[str, str], scope: Scope = None) -> Iterator[StoredInstance]:
+        """The instances under these unique keys, by study, series and instance number; those of the scope."""
+        return iter(self._reader.locate(matches, scope))
 
     def open_object(self, instance: StoredInstance) -> BinaryIO:
         """The object as a Part 10 file, to be closed by the caller. Raises ObjectMissing."""
@@ -248,20 +258,22 @@ class Storage:
 
     # -- delete --------------------------------------------------------------------------------------------
 
-    def delete(self, unique_keys: Mapping[str, str]) -> Deletion:
+    def delete(self, unique_keys: Mapping[str, str], scope: Scope = None) -> Deletion:
         """Takes all instances under these unique keys, by keyword, out of use, at once and all together.
 
-        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing.
+        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing of the scope.
         """
-        return self._deleter.delete(unique_keys)
+        return self._deleter.delete(unique_keys, scope)
 
-    def reject(self, unique_keys: Mapping[str, str], code: str, provenance: Provenance) -> Deletion:
+    def reject(
+        self, unique_keys: Mapping[str, str], code: str, provenance: Provenance, scope: Scope = None
+    ) -> Deletion:
         """Stores a rejection note about these instances, which takes them out of use (IHE IOCM).
 
         `code` is one of REJECTION_MEANINGS, bare or as `113001^DCM`. Raises InvalidQuery, InstanceNotFound.
         """
         code = known_rejection_code(code)
-        instances = list(self.locate(unique_keys))
+        instances = list(self.locate(unique_keys, scope))
         if not instances:
             raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
         note, uid = rejection_note(self.header(instances[0]), instances, code)
@@ -271,20 +283,21 @@ class Storage:
             sop_instance_uid=uid,
             transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
             provenance=provenance,
+            authority=None if scope is None else Authority(scope),
         )
         return self._trash.rejection(uid)
 
-    def deletions(self) -> Iterator[Deletion]:
-        """What can be restored, newest first."""
-        return self._trash.deletions()
+    def deletions(self, scope: Scope = None) -> Iterator[Deletion]:
+        """What can be restored, newest first. Of a scope is what keeps nothing of others' patients."""
+        return self._trash.deletions(scope)
 
-    def deletion(self, pk: int) -> Deletion:
-        """Raises InstanceNotFound where it was restored or purged."""
-        return self._trash.deletion(pk)
+    def deletion(self, pk: int, scope: Scope = None) -> Deletion:
+        """Raises InstanceNotFound where it was restored or purged, or is not of the scope."""
+        return self._trash.deletion(pk, scope)
 
-    def restore(self, pk: int) -> Restoration:
+    def restore(self, pk: int, scope: Scope = None) -> Restoration:
         """Undoes a deletion; a rejection is revoked, and its note goes. Raises InstanceNotFound."""
-        return self._deleter.restore(pk)
+        return self._deleter.restore(pk, scope)
 
     def purge(self, pk: int) -> int:
         """Ends the undo time of a deletion now; returns how many objects are gone for good. Raises InstanceNotFound."""
@@ -347,9 +360,13 @@ class Storage:
 
 
 __all__ = [
+    "API_KEY_PREFIX",
     "ORPHAN_SECONDS",
     "REJECTION_MEANINGS",
     "REJECTION_SCHEME",
+    "ApiKey",
+    "ApiKeys",
+    "Authority",
     "Conflict",
     "ConflictState",
     "ConflictType",
@@ -372,6 +389,7 @@ __all__ = [
     "Query",
     "Resolution",
     "Restoration",
+    "Scope",
     "Spool",
     "Spooled",
     "Storage",
