@@ -9,6 +9,7 @@ from fileroom_storage.errors import StorageError, StorageUnavailable, UnusableOb
 from fileroom_storage.parse.part10 import read_file_meta
 from fileroom_storage.storage import Provenance
 
+from .access import principal
 from .multipart_reader import BrokenMultipart
 from .origin_server import OriginServer, Resource
 from .problem import log_unexpected
@@ -30,6 +31,7 @@ class StoreTransaction:
         self.response = StoreResponse(server.root_url(), study.study_instance_uid)
         self._study_instance_uid = study.study_instance_uid
         self._provenance = Provenance(source="STOW-RS", remote_address=request.remote_addr)
+        self._authority = principal().authority
         self._unavailable: StorageUnavailable | None = None
 
     def store_object(self, chunks: Iterable[bytes]) -> None:
@@ -73,7 +75,10 @@ class StoreTransaction:
         except BaseException:
             incoming.discard()
             raise
-        self.response.add_stored(incoming.store(self._provenance, study_instance_uid=self._study_instance_uid))
+        outcome = incoming.store(
+            self._provenance, study_instance_uid=self._study_instance_uid, authority=self._authority
+        )
+        self.response.add_stored(outcome)
 
 
 def _copying_start(chunks: Iterable[bytes], start: bytearray) -> Iterator[bytes]:

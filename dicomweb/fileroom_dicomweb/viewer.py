@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, request, send_file
 from werkzeug.security import safe_join
 
+from .authentication_settings import ViewerLogin
 from .problem import Problem
 from .settings import DicomwebSettings
 from .viewer_config import viewer_config
@@ -108,7 +109,7 @@ def viewer_blueprint(settings: DicomwebSettings) -> Blueprint:
     def _answer(folder: Path, path: str) -> Response:
         if path == "app-config.js":
             base = base_path(settings)
-            script = viewer_config(base, base + PATH, base + settings.prefix, settings.viewer_config)
+            script = viewer_config(base, base + PATH, base + settings.prefix, settings.viewer_config, _login(settings))
             return _generated(script, _TYPES[".js"])
         if path in _SERVICE_WORKERS:
             return _generated(_SERVICE_WORKERS[path], _TYPES[".js"])
@@ -121,6 +122,10 @@ def viewer_blueprint(settings: DicomwebSettings) -> Blueprint:
         return _page(folder, base_path(settings) + PATH, settings)
 
     return blueprint
+
+
+def _login(settings: DicomwebSettings) -> ViewerLogin | None:
+    return settings.authentication.viewer if settings.authentication is not None else None
 
 
 def _folder(settings: DicomwebSettings) -> Path:
@@ -170,8 +175,10 @@ def _page(folder: Path, viewer_path: str, settings: DicomwebSettings) -> Respons
 def _policy(settings: DicomwebSettings, inline_scripts: Iterable[str] = ()) -> str:
     """What the viewer may load: from here only. What it decoded it shows as blobs and data."""
     hashes = [_hash_source(script) for script in inline_scripts]
-    origin = urlsplit(settings.base_url) if settings.base_url else None
-    ours = ["'self'", *([f"{origin.scheme}://{origin.netloc}"] if origin else [])]
+    ours = ["'self'", *([_origin(settings.base_url)] if settings.base_url else [])]
+    login = _login(settings)
+    # the viewer exchanges its code for tokens there, and has them renewed in a frame
+    issuers = [_origin(login.issuer)] if login is not None else []
     directives = {
         "default-src": ["'self'"],
         "script-src": ["'self'", "'unsafe-eval'", *hashes],  # its decoders in WebAssembly make functions from text
@@ -179,15 +186,20 @@ def _policy(settings: DicomwebSettings, inline_scripts: Iterable[str] = ()) -> s
         "img-src": [*ours, "data:", "blob:"],
         "media-src": [*ours, "data:", "blob:"],
         "font-src": ["'self'", "data:"],
-        "connect-src": [*ours, "data:", "blob:"],
+        "connect-src": [*ours, *issuers, "data:", "blob:"],
         "worker-src": ["'self'", "blob:"],
         "object-src": [*ours, "blob:"],
-        "frame-src": [*ours, "blob:"],
+        "frame-src": [*ours, *issuers, "blob:"],
         "frame-ancestors": ["'self'"],
         "base-uri": ["'self'"],
         "form-action": ["'self'"],
     }
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in directives.items())
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _hash_source(script: str) -> str:

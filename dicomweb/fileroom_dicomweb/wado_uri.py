@@ -7,6 +7,8 @@ from flask import Blueprint, Response, request
 
 from fileroom_storage.storage import Storage
 
+from .access import register_guard
+from .authentication import authenticator
 from .conditional import register_cache_policy
 from .media_types import DICOM, MediaType, Offer, choose
 from .origin_server import OriginServer
@@ -25,6 +27,8 @@ def wado_uri_blueprint(storage: Storage, settings: DicomwebSettings | None = Non
     server = OriginServer(storage, settings)
     blueprint = Blueprint("wado_uri", __name__)
     register_problem_handlers(blueprint)
+    known_by = authenticator(storage, settings.authentication)
+    register_guard(blueprint, known_by.identify if known_by is not None else None)
     register_cache_policy(blueprint)
 
     @blueprint.before_request

@@ -14,6 +14,7 @@ from fileroom_server.database_commands import database
 from fileroom_server.deletion_commands import delete, deleted
 from fileroom_server.doctor_command import doctor
 from fileroom_server.import_command import import_
+from fileroom_server.keys_command import keys
 from fileroom_server.serve_command import serve
 from fileroom_server.viewer_commands import viewer
 
@@ -63,7 +64,7 @@ def main(debug: bool) -> None:  # OneLineErrors reads it
     """Receives DICOM objects, indexes them, finds them and gives them back, over DIMSE and DICOMweb."""
 
 
-for command in (serve, import_, check, conflicts, delete, deleted, database, config, viewer, doctor):
+for command in (serve, import_, check, conflicts, delete, deleted, database, config, keys, viewer, doctor):
     main.add_command(command)
 
 if __name__ == "__main__":

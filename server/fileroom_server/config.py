@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from fileroom_server.config_http_access import AuthenticationConfiguration, TlsConfiguration
+from fileroom_server.config_section import Section as _Section
+from fileroom_server.config_section import separated_by_commas as _separated_by_commas
 from fileroom_storage.index.drivers import DRIVERS
 
 
@@ -61,10 +64,6 @@ def _folder(value: object) -> object:
     return value
 
 
-def _separated_by_commas(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 def _origin(value: str) -> str:
     origin = value.strip().rstrip("/")
     if origin != "*" and not re.fullmatch(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", origin):
@@ -93,10 +92,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class DatabaseConfiguration(_Section):
@@ -148,6 +143,17 @@ class HttpConfiguration(_Section):
     metadata_cache_size: Annotated[int, Field(ge=0)] = 2**30
     viewer: str = ""
     viewer_config: str = ""
+    authentication: AuthenticationConfiguration = AuthenticationConfiguration()
+    tls: TlsConfiguration = TlsConfiguration()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody gets in who reaches the port."""
+        return not self.authentication.methods and not self.tls.client_ca
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls.certificate else "http"
 
 
 class StorageConfiguration(_Section):

@@ -1,8 +1,8 @@
 """Requests that come again byte for byte, answered before they are read: a viewer polls, many ask for the same list.
 
 What was kept as an answer (fileroom_dicomweb.recent_answers) is kept here with its head, under the very bytes that
-asked for it and the address they came from, for as long as the index stays as it is. As there: who may ask has to be
-found out before this.
+asked for it and the address they came from, for as long as the index stays as it is, and no longer than whoever asked
+may be believed to be who they are: their token is among these bytes.
 """
 
 import socket
@@ -28,6 +28,7 @@ class _Answer(NamedTuple):
 
     before: bytes
     behind: bytes
+    valid_until: float | None
 
 
 class Repeats:
@@ -52,7 +53,7 @@ class Repeats:
             return False
         key = (head, address)
         answer = self._recent.find(key)
-        if answer is None:
+        if answer is None or (answer.valid_until is not None and time.monotonic() >= answer.valid_until):
             self._asked.request = (connection, key)
             return False
         connection.recv(len(head))
@@ -64,8 +65,18 @@ class Repeats:
         """To be called before this thread reads a request that it has not looked at here."""
         self._asked.request = None
 
-    def keep(self, connection: socket.socket, version: Version | None, lines: list[str], body: bytes) -> None:
-        """To be told of an answer to the request that this thread has last looked at, by the lines of its head."""
+    def keep(
+        self,
+        connection: socket.socket,
+        version: Version | None,
+        lines: list[str],
+        body: bytes,
+        valid_until: float | None = None,
+    ) -> None:
+        """To be told of an answer to the request that this thread has last looked at, by the lines of its head.
+
+        `valid_until`: how long whoever asked may be taken for who they are, on the monotonic clock; None is for ever.
+        """
         asked: tuple[socket.socket, tuple[bytes, str]] | None = getattr(self._asked, "request", None)
         self.forget()
         if asked is None or asked[0] is not connection or version is None:
@@ -80,7 +91,7 @@ class Repeats:
         [place] = [number for number, line in enumerate(lines) if line.startswith(_DATE)]
         before = "".join([*lines[:place], _DATE]).encode("latin-1")
         behind = "".join(["\r\n", *lines[place + 1 :]]).encode("latin-1") + body
-        self._recent.keep(version, key, _Answer(before, behind), len(head) + len(before) + len(behind))
+        self._recent.keep(version, key, _Answer(before, behind, valid_until), len(head) + len(before) + len(behind))
 
     def _now(self) -> bytes:
         second, text = self._date

@@ -2,6 +2,7 @@
 
 import select
 import socket
+import ssl
 import time
 from contextlib import suppress
 from functools import partial
@@ -100,6 +101,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return False
         if conn.parser.unreader.buf.getvalue():
             return True
+        if isinstance(conn.sock, ssl.SSLSocket) and conn.sock.pending():
+            return True  # decrypted already: the poller would not hear of it
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
         for _ in range(_LINGER_MILLISECONDS):
@@ -115,6 +118,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """A problem body where gunicorn would write a page that quotes the request."""
+        if isinstance(exc, ssl.SSLError):
+            # nothing could be said to a client without a common key
+            self.log.warning("TLS with %s failed: %s", addr[0] if addr else "a local socket", exc.reason or "it ended")
+            return
         status, advice = refusal(exc)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log.error("error handling a request (%s)", type(exc).__name__)
@@ -131,8 +138,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         for conn, deadline in self._reading_head.copy().items():
             if now > deadline and self._reading_head.pop(conn, None) is not None:
                 with suppress(OSError):
-                    conn.sock.send(_REQUEST_TIMEOUT, socket.MSG_DONTWAIT)
-                    conn.sock.shutdown(socket.SHUT_RD)  # ends the read of the thread that waits
+                    if not isinstance(conn.sock, ssl.SSLSocket):
+                        conn.sock.send(_REQUEST_TIMEOUT, socket.MSG_DONTWAIT)
+                    # ends the read of the thread that waits; not TLS, which that thread is in the midst of
+                    socket.socket.shutdown(conn.sock, socket.SHUT_RD)
 
     def _cap_keepalive(self, deadline: float) -> None:
         """When the worker stops, connections without a request do not keep it."""

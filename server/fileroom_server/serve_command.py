@@ -103,7 +103,7 @@ def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None
 
     dicom, http = configuration.dicom, configuration.http
     index = masked_url(configuration.database_url())
-    url = f"http://{address(reachable_host(http.host), http_port)}"
+    url = f"{http.scheme}://{address(reachable_host(http.host), http_port)}"
     is_installed = (configuration.viewer_folder() / "index.html").is_file()
     viewer = f"{url}/viewer/" if is_installed else f"not installed; get it with: {_command('viewer', 'install')}"
     peer = f"-aec {shlex.quote(dicom.ae_title)} {reachable_host(dicom.host)} {dicom_port}"
@@ -113,7 +113,7 @@ def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None
         f"""fileroom is running.
 
   DICOM     {dicom.ae_title} at {address(dicom.host, dicom_port)}
-  DICOMweb  http://{address(http.host, http_port)}{http.prefix}
+  DICOMweb  {http.scheme}://{address(http.host, http_port)}{http.prefix}
   Viewer    {viewer}
   Health    {url}/health/ready
   Data      {configuration.data.absolute()}
