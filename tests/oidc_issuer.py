@@ -6,6 +6,7 @@ What tests need beyond the standard is below /test: any token, and new keys.
 import base64
 import hashlib
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -23,12 +24,14 @@ from flask import Flask, Response, jsonify, redirect, request
 
 from tests.databases import free_port
 
+ROOT = Path(__file__).parents[1]
 AUDIENCE = "fileroom"
 CLIENT = "fileroom-viewer"
 PASSWORD = "correct horse"
 _START_SECONDS = 60.0
 _REALM = "/realms/hospital"
 _SESSION = "issuer-session"
+_LIFETIME = "OIDC_ISSUER_LIFETIME"
 # realm roles and issuers of those who can log in
 USERS: dict[str, dict[str, Any]] = {
     "alice": {"roles": ["fileroom-read", "fileroom-write", "fileroom-delete"], "issuers": ["NORTH", "SOUTH"]},
@@ -38,7 +41,7 @@ USERS: dict[str, dict[str, Any]] = {
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
-_PAGE = """<!doctype html><title>Hospital login</title><form method="post">
+_PAGE = """<!doctype html><title>Hospital login</title><link rel="icon" href="data:,"><form method="post">
 <label>Name <input name="username"></label> <label>Password <input name="password" type="password"></label>
 <button>Log in</button></form>"""
 
@@ -103,14 +106,15 @@ def public_jwk(algorithm: str, key: PrivateKey) -> dict[str, Any]:
 def application(issuer: str, folder: Path) -> Flask:
     app = Flask("issuer")
     ring = KeyRing(folder / "keys.json")
-    asked = {"keys": 0, "discovery": 0}
+    asked = {"keys": 0, "discovery": 0, "tokens": 0}
     add_discovery(app, issuer, ring, asked)
-    add_login(app, issuer, ring)
+    add_login(app, issuer, ring, asked)
     add_test_resources(app, ring, asked)
     return app
 
 
-def add_login(app: Flask, issuer: str, ring: KeyRing) -> None:
+def add_login(app: Flask, issuer: str, ring: KeyRing, asked: dict[str, int]) -> None:
+    lifetime = int(os.environ.get(_LIFETIME, "300"))
     codes: dict[str, dict[str, str]] = {}
     sessions: dict[str, str] = {}
 
@@ -128,7 +132,7 @@ def add_login(app: Flask, issuer: str, ring: KeyRing) -> None:
             "realm_access": {"roles": user["roles"]},
             "issuers": user["issuers"],
             "iat": now,
-            "exp": now + 300,
+            "exp": now + lifetime,
         }
         return ring.signed(claims, {})
 
@@ -140,7 +144,7 @@ def add_login(app: Flask, issuer: str, ring: KeyRing) -> None:
             access_token=access_token(name, scope),
             id_token=ring.signed(identity, {}),
             token_type="Bearer",
-            expires_in=300,
+            expires_in=lifetime,
             scope=scope,
         )
 
@@ -183,6 +187,7 @@ def add_login(app: Flask, issuer: str, ring: KeyRing) -> None:
             or known["code_challenge"] != challenge.decode().rstrip("=")
         ):
             return jsonify(error="invalid_grant"), 400
+        asked["tokens"] += 1
         return tokens(known["name"], known.get("scope", ""), known.get("nonce"))
 
     @app.get(f"{_REALM}/logout")
@@ -227,7 +232,7 @@ def add_discovery(app: Flask, issuer: str, ring: KeyRing, asked: dict[str, int])
 
     @app.post(f"{_REALM}/revoke")
     def revoke() -> Response:
-        return Response()
+        return jsonify()
 
 
 def add_test_resources(app: Flask, ring: KeyRing, asked: dict[str, int]) -> None:
@@ -251,8 +256,9 @@ def add_test_resources(app: Flask, ring: KeyRing, asked: dict[str, int]) -> None
 class OidcIssuer:
     """The process, and what tests want of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lifetime: int = 300) -> None:
         self.folder = folder
+        self._environment = {**os.environ, _LIFETIME: str(lifetime)}
         self._port = free_port()
         self.origin = f"http://127.0.0.1:{self._port}"
         self.url = self.origin + _REALM
@@ -261,7 +267,7 @@ class OidcIssuer:
     def start(self) -> Self:
         command = [sys.executable, "-m", "tests.oidc_issuer", str(self._port), str(self.folder)]
         with (self.folder / "issuer.log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             try:

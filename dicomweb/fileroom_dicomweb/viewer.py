@@ -45,9 +45,18 @@ _HASHED = re.compile(r"(^|[.-])[0-9a-f]{16,}\.[a-z0-9.]+$")
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _REVALIDATED = "no-cache"
 
-# The package's own service worker would fetch its library from a foreign host and keep old files; browsers that have
-# one from elsewhere at this address get rid of it.
-_SERVICE_WORKERS = {
+# In the place of files of the package. Its own service worker would fetch its library from a foreign host and keep old
+# files; browsers that have one from elsewhere at this address get rid of it. Its page for tokens that are renewed in a
+# frame asks a foreign host too, and speaks as a library that the viewer no longer has: this one tells oidc-client-ts.
+_OURS = {
+    "logged-out.html": b"""\
+<!doctype html><meta charset="utf-8"><title>Logged out</title><link rel="icon" href="data:,">
+<p>You are logged out.</p><p><a href="./">Log in again</a></p>
+""",
+    "silent-refresh.html": b'<!doctype html><meta charset="utf-8"><script src="silent-refresh.js"></script>\n',
+    "silent-refresh.js": b"""\
+window.parent.postMessage({ source: 'oidc-client', url: location.href, keepOpen: false }, location.origin);
+""",
     "init-service-worker.js": b"""\
 navigator.serviceWorker?.getRegistrations().then(registrations => {
   const place = new URL(window.PUBLIC_URL || '/', location.href).href;
@@ -111,8 +120,8 @@ def viewer_blueprint(settings: DicomwebSettings) -> Blueprint:
             base = base_path(settings)
             script = viewer_config(base, base + PATH, base + settings.prefix, settings.viewer_config, _login(settings))
             return _generated(script, _TYPES[".js"])
-        if path in _SERVICE_WORKERS:
-            return _generated(_SERVICE_WORKERS[path], _TYPES[".js"])
+        if path in _OURS:
+            return _generated(_OURS[path], _TYPES[PurePosixPath(path).suffix])
         if path != "index.html":
             file = _file(folder, path)
             if file is not None:

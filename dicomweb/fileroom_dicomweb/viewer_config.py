@@ -48,7 +48,8 @@ def _login(login: ViewerLogin) -> dict[str, Any]:
         "response_type": "code",  # with PKCE
         "redirect_uri": "/callback",
         "silent_redirect_uri": "/silent-refresh.html",
-        "post_logout_redirect_uri": "/",
+        # "/" would be taken for a route of OHIF's own, which is that of a study here
+        "post_logout_redirect_uri": "/logged-out.html",
         "automaticSilentRenew": True,
         "revokeAccessTokenOnSignout": True,
     }

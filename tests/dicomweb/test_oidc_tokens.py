@@ -277,14 +277,14 @@ def test_inventing_key_ids_does_not_make_us_ask_the_issuer_each_time(storage: St
     other: Any = new_key("RS256")
     for number in range(20):
         assert status(client, jwt.encode(claims, other, "RS256", headers={"kid": f"{number}"})) == 401
-    assert issuer.asked() == {"discovery": 1, "keys": 1}
+    assert issuer.asked() == {"discovery": 1, "keys": 1, "tokens": 0}
 
 
 def test_keys_are_asked_for_once_for_many_tokens(storage: Storage, issuer: OidcIssuer) -> None:
     client = client_of(storage, issuer)
     for _ in range(10):
         assert status(client, issuer.token(READ)) == 200
-    assert issuer.asked() == {"discovery": 1, "keys": 1}
+    assert issuer.asked() == {"discovery": 1, "keys": 1, "tokens": 0}
 
 
 @pytest.mark.usefixtures("impatient")
