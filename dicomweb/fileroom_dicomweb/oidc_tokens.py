@@ -87,7 +87,7 @@ class TokenVerifier:
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
         settings = self._settings
         names = (claims.get(name) for name in (settings.name_claim, *_NAME_CLAIMS))
-        name = next((name for name in names if isinstance(name, str) and name.strip()), None)
+        name = next((name for name in names if isinstance(name, str) and name.strip() and name.isprintable()), None)
         if name is None:
             raise InvalidToken("it does not say whose it is")
         roles = {role for path in settings.role_claims for role in _words(claims, path)}

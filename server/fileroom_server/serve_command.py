@@ -109,6 +109,7 @@ def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None
     peer = f"-aec {shlex.quote(dicom.ae_title)} {reachable_host(dicom.host)} {dicom_port}"
     if configuration.only_peers_may_call:
         peer = f"-aet {shlex.quote(configuration.peers[0].ae_title)} {peer}"
+    credential = '-H "X-API-Key: $KEY" ' if "api_keys" in http.authentication.methods else ""
     write_line(
         f"""fileroom is running.
 
@@ -123,7 +124,7 @@ Try next:
 
   echoscu {peer}
   {_command("import")} FOLDER
-  curl {url}{http.prefix}/studies
+  curl {credential}{url}{http.prefix}/studies
 
 Ctrl-C stops it."""
     )

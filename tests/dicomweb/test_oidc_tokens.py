@@ -425,6 +425,7 @@ def test_scopes(
         ({}, "somebody"),
         ({"preferred_username": None}, "id-of-somebody"),
         ({"preferred_username": " ", "sub": None, "azp": "a-client"}, "a-client"),
+        ({"preferred_username": "x\nWARNING forged"}, "id-of-somebody"),
     ],
 )
 def test_who_it_is(storage: Storage, shared_issuer: OidcIssuer, claims: dict[str, Any], name: str) -> None:

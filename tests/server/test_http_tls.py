@@ -4,6 +4,8 @@ import datetime as dt
 import http.client
 import socket
 import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -21,6 +23,7 @@ from fileroom_server.config_http_access import TlsConfiguration
 from fileroom_server.http_tls import ReloadedContext
 from tests.dicomweb.objects import multipart, part10
 from tests.served import Served
+from tests.server.cli.commands import environment
 
 CONTENT_TYPE = 'multipart/related; type="application/dicom"; boundary=a-boundary'
 
@@ -122,6 +125,13 @@ def test_requests_of_every_kind(served: Secure) -> None:
         frame = session.get(f"{url}/frames/1", headers={"Accept": "application/octet-stream"})
         assert frame.content == bytes(range(128))
     assert session.get(f"{served.url}/about").status_code == 200
+
+
+def test_the_health_check_of_the_container(served: Secure, tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "docker" / "healthcheck.py"
+    variables = {**tls(tmp_path / "one.pem", tmp_path / "one.key"), "FILEROOM_HTTP__PORT": str(served.http_port)}
+    finished = subprocess.run([sys.executable, script], env=environment(**variables), capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr) == (0, "")
 
 
 def test_two_requests_in_one_record(served: Secure, authority: Authority) -> None:
