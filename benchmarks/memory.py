@@ -47,7 +47,7 @@ def main() -> None:
     for name in arguments.stages or stages:
         with (
             tempfile.TemporaryDirectory(prefix="fileroom-memory-", dir=arguments.folder) as folder,
-            Served(Path(folder) / "data") as served,
+            Served(Path(folder) / "data", FILEROOM_DICOM__MAXIMUM_ASSOCIATIONS_PER_ADDRESS="64") as served,
         ):
             stages[name](served)
 

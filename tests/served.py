@@ -29,7 +29,7 @@ class Served:
         self.data = data
         self.session = requests.Session()  # by which it is found ready
         self.session.trust_env = False  # a bundle of certificates named there would count more than the session's
-        self.dicom_port, self.http_port = free_port(), free_port()
+        self.dicom_port, self.http_port = self.choose_dicom_port(), free_port()
         data.mkdir(parents=True, exist_ok=True)
         self._log = (data / "serve.log").open("w+")
         command = [FILEROOM, "serve", "--data", str(data), *arguments]
@@ -38,6 +38,9 @@ class Served:
         self.process = subprocess.Popen(
             command, stdout=self._log, stderr=subprocess.STDOUT, env={**os.environ, **environment}
         )
+
+    def choose_dicom_port(self) -> int:
+        return free_port()
 
     @property
     def url(self) -> str:

@@ -42,7 +42,7 @@ class StreamingScu:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._contexts = {abstract: 2 * index + 1 for index, (abstract, _) in enumerate(contexts)}
         self._message_id = 0
-        self._send(0x01, _associate_request(contexts, gets))
+        self._send(0x01, associate_request(contexts, gets))
         kind, accepted = self._read()
         if kind != 0x02:
             raise ConnectionError(f"the association was not accepted: PDU type {kind}")
@@ -199,7 +199,8 @@ def _item(kind: int, content: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(content)) + content
 
 
-def _associate_request(contexts: Sequence[Context], gets: Sequence[str]) -> bytes:
+def associate_request(contexts: Sequence[Context], gets: Sequence[str] = ()) -> bytes:
+    """What follows the head of an A-ASSOCIATE-RQ PDU."""
     titles = b"FILEROOM".ljust(16) + b"STREAMING".ljust(16)
     items = [_item(0x10, _APPLICATION_CONTEXT.encode())]
     for index, (abstract, transfer) in enumerate(contexts):

@@ -47,9 +47,9 @@ class Principal:
         return None if self.scope is None and may_reject else Authority(self.scope, may_reject)
 
 
-# where there is no authentication, and where there is, but not for this resource
-ANYBODY = Principal("anybody", frozenset(Permission))
-NOBODY = Principal("nobody", frozenset(), frozenset())
+# Nameless: where there is no authentication, and where there is, but not for this resource.
+ANYBODY = Principal("", frozenset(Permission))
+NOBODY = Principal("", frozenset(), frozenset())
 
 
 class Identity(NamedTuple):

@@ -6,6 +6,7 @@ from fileroom_storage.attributes import Level
 from fileroom_storage.storage import Storage
 
 from .access import register_guard
+from .audit import register_audit
 from .authentication import authenticator
 from .bulk_data import retrieve_all_bulk_data, retrieve_bulk_data
 from .capabilities import add_capabilities
@@ -43,6 +44,7 @@ def dicomweb_blueprint(storage: Storage, settings: DicomwebSettings | None = Non
     register_guard(blueprint, known_by.identify if known_by is not None else None)
     register_compression(blueprint)
     register_cache_policy(blueprint)
+    register_audit(blueprint, storage)
 
     @blueprint.before_request
     def before_request() -> None:

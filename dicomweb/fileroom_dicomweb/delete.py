@@ -10,6 +10,7 @@ from flask import Response, request
 from fileroom_storage.storage import Deletion, Provenance
 
 from .answer_stream import AnswerStream, json_array
+from .audit import actor, store_transfer
 from .media_types import JSON
 from .origin_server import OriginServer, Resource
 from .problem import Problem
@@ -19,15 +20,20 @@ def delete_instances(server: OriginServer, resource: Resource) -> Response:
     """Takes a study, a series or an instance out of use at once, with a way back until its undo time is over."""
     _check_allowed(server)
     resource.check()
-    return _deletion(server, server.storage.delete(resource.unique_keys, server.scope))
+    return _deletion(server, server.storage.delete(resource.unique_keys, actor(), server.scope))
 
 
 def reject_instances(server: OriginServer, resource: Resource, code: str) -> Response:
     """The same by a rejection note, which is stored with the study (IHE RAD TF-2 4.66)."""
     _check_allowed(server)
     resource.check()
-    provenance = Provenance(source="reject", remote_address=request.remote_addr)
-    return _deletion(server, server.storage.reject(resource.unique_keys, code, provenance, server.scope))
+    transfer = store_transfer(server.storage)
+    provenance = Provenance(source="reject", remote_address=request.remote_addr, transfer=transfer)
+    try:
+        return _deletion(server, server.storage.reject(resource.unique_keys, code, provenance, server.scope))
+    finally:
+        if transfer is not None:
+            transfer.end()
 
 
 def list_deletions(server: OriginServer) -> Response:
@@ -44,7 +50,7 @@ def show_deletion(server: OriginServer, pk: int) -> Response:
 def restore_deletion(server: OriginServer, pk: int) -> Response:
     """Undoes a deletion or a rejection. What cannot be restored stays as it is, and can be tried again."""
     _check_allowed(server)
-    restoration = server.storage.restore(pk, server.scope)
+    restoration = server.storage.restore(pk, actor(), server.scope)
     return _json(
         {
             "id": pk,

@@ -10,6 +10,7 @@ from flask import request, url_for
 from fileroom_storage.errors import InstanceNotFound
 from fileroom_storage.storage import Scope, Storage, StoredInstance
 
+from . import audit
 from .access import principal
 from .media_types import MediaType, Offer, accept_ranges, choose
 from .problem import Problem, not_acceptable
@@ -84,6 +85,7 @@ class OriginServer:
         instances = list(self.storage.locate(resource.unique_keys, self.scope))
         if not instances:
             raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
+        audit.located(instances)
         return instances
 
     def locate_whole(self, resource: Resource) -> list[StoredInstance]:

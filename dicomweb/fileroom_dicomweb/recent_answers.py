@@ -9,10 +9,12 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from fileroom_storage.errors import StorageError
+from fileroom_storage.index.audit.tally import Tally
 from fileroom_storage.query.recent import RecentAnswers, Version
 from fileroom_storage.storage import ObjectFile, Piece, StoredInstance, Stretch
 
 from .access import IDENTITY, AccessRefused, Identity
+from .audit import AUDIT_TALLY
 from .stored_answer import StoredAnswer
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class _Answer(NamedTuple):
     status: str
     headers: Headers
     body: "bytes | _Stored"
+    tally: Tally | None = None  # what counts how often it is given again, for the audit log
 
 
 class _Stored(NamedTuple):
@@ -69,6 +72,9 @@ class RecentResponses:
             environ[KEPT_OF_VERSION] = version
             body = [answer.body] if isinstance(answer.body, bytes) else self._opened(answer.body)
             if body is not None:
+                if answer.tally is not None:
+                    answer.tally.again()
+                    environ[AUDIT_TALLY] = answer.tally
                 start_response(answer.status, list(answer.headers))
                 return body
         return self._made(key, environ, start_response)
@@ -86,9 +92,12 @@ class RecentResponses:
         if not started:
             return chunks
         (status, headers), version = started[0], environ[INDEX_VERSION]
+        tally: Tally | None = environ.get(AUDIT_TALLY)
         if isinstance(chunks, StoredAnswer):
             start_response(status, list(headers))
-            return self._stored(key, version, environ.get(STORED_INSTANCE), chunks, _Answer(status, headers, b""))
+            return self._stored(
+                key, version, environ.get(STORED_INSTANCE), chunks, _Answer(status, headers, b"", tally)
+            )
         iterator = iter(chunks)
         body: list[bytes] = []
         try:
@@ -102,7 +111,7 @@ class RecentResponses:
         whole = b"".join(body)
         if not any(name.lower() == "content-length" for name, _ in headers):
             headers.append(("Content-Length", str(len(whole))))
-        self._recent.keep(version, key, _Answer(status, headers, whole), len(whole))
+        self._recent.keep(version, key, _Answer(status, headers, whole, tally), len(whole))
         start_response(status, list(headers))
         return [whole]
 

@@ -6,10 +6,12 @@ from flask import request
 from werkzeug.exceptions import HTTPException
 
 from fileroom_storage.errors import StorageError, StorageUnavailable, UnusableObject
+from fileroom_storage.index.audit.event import Outcome
 from fileroom_storage.parse.part10 import read_file_meta
 from fileroom_storage.storage import Provenance
 
 from .access import principal
+from .audit import store_transfer
 from .multipart_reader import BrokenMultipart
 from .origin_server import OriginServer, Resource
 from .problem import log_unexpected
@@ -30,9 +32,15 @@ class StoreTransaction:
         self.storage = server.storage
         self.response = StoreResponse(server.root_url(), study.study_instance_uid)
         self._study_instance_uid = study.study_instance_uid
-        self._provenance = Provenance(source="STOW-RS", remote_address=request.remote_addr)
+        self._transfer = store_transfer(server.storage)
+        self._provenance = Provenance(source="STOW-RS", remote_address=request.remote_addr, transfer=self._transfer)
         self._authority = principal().authority
         self._unavailable: StorageUnavailable | None = None
+
+    def end(self) -> None:
+        """To be called when no more objects come."""
+        if self._transfer is not None:
+            self._transfer.end()
 
     def store_object(self, chunks: Iterable[bytes]) -> None:
         """A Part 10 file. Raises BrokenBody or BrokenMultipart, with nothing kept of what did not come whole."""
@@ -62,10 +70,18 @@ class StoreTransaction:
             if isinstance(error, StorageUnavailable):
                 # what follows would wait in vain
                 self._unavailable = error
-            self.response.add_failed(failure_reason(error), str(error), *uids())
+            self._add_failed(error, str(error), *uids())
         except Exception as error:  # noqa: BLE001  # one object must not keep the others out
             log_unexpected(error)
-            self.response.add_failed(failure_reason(error), "processing failure; the server's log says where", *uids())
+            self._add_failed(error, "processing failure; the server's log says where", *uids())
+
+    def _add_failed(self, error: Exception, detail: str, sop_class_uid: str | None, uid: str | None) -> None:
+        reason = failure_reason(error)
+        self.response.add_failed(reason, detail, sop_class_uid, uid)
+        if self._transfer is not None:
+            outcome = Outcome.MINOR_FAILURE if isinstance(error, UnusableObject) else Outcome.SERIOUS_FAILURE
+            study = self._study_instance_uid
+            self._transfer.count_failed(outcome, f"Failure Reason {reason:04X}", study, sop_class_uid)
 
     def _store(self, chunks: Iterable[bytes]) -> None:
         incoming = self.storage.receive()

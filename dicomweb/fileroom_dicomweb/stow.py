@@ -58,6 +58,8 @@ def _store_instances(server: OriginServer, study: Resource) -> Response:
             f"The request was not whole: {error}. What came whole before that is stored.",
             stored=transaction.response.stored_instance_uids,
         ) from None
+    finally:
+        transaction.end()
     if not len(transaction.response):
         raise Problem(HTTPStatus.BAD_REQUEST, f"The request holds no object. {_SEND}")
     return transaction.response.response()

@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request
 from fileroom_storage.storage import Storage
 
 from .access import register_guard
+from .audit import register_audit
 from .authentication import authenticator
 from .conditional import register_cache_policy
 from .media_types import DICOM, MediaType, Offer, choose
@@ -30,6 +31,7 @@ def wado_uri_blueprint(storage: Storage, settings: DicomwebSettings | None = Non
     known_by = authenticator(storage, settings.authentication)
     register_guard(blueprint, known_by.identify if known_by is not None else None)
     register_cache_policy(blueprint)
+    register_audit(blueprint, storage)
 
     @blueprint.before_request
     def before_request() -> None:

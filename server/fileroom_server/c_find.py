@@ -14,6 +14,7 @@ from fileroom_server.status import (
     SUCCESS,
     SopClassNotSupported,
     Status,
+    TooManyMatches,
 )
 from fileroom_storage.attributes import standard_registry
 from fileroom_storage.query import Answer
@@ -39,11 +40,12 @@ def recent_answers(storage: Storage) -> "RecentAnswers[FoundAnswer]":
 
 
 def handle_c_find(
-    request: Request, storage: Storage, ae_title: str, recent: "RecentAnswers[FoundAnswer]"
+    request: Request, storage: Storage, ae_title: str, recent: "RecentAnswers[FoundAnswer]", maximum_results: int = 0
 ) -> Iterator[Response]:
     """One pending response a match, then success; as soon as the peer cancels, that it was cancelled.
 
-    `ae_title` is what answers name as Retrieve AE Title.
+    `ae_title` is what answers name as Retrieve AE Title. With `maximum_results`, so many matches are returned at most,
+    and where there are more, raises TooManyMatches after them.
     """
     model = find_model(request.sop_class_uid)
     if model is None:
@@ -58,10 +60,13 @@ def handle_c_find(
         pending = _found(storage, find, lambda answer: write_answer(answer, find, request.transfer_syntax, ae_title))
         pending = _kept(pending, recent, key)
     with closing(pending):
-        for status, identifier in pending:
+        for number, (status, identifier) in enumerate(pending):
             if request.is_cancelled():
                 yield Response(CANCELLED)
                 return
+            if number == maximum_results > 0:
+                # PS3.4 C.4.1.1.4: refused, out of resources; what has been sent are matches
+                raise TooManyMatches(f"more than {maximum_results} match; narrow the search")
             yield Response(status, identifier, more=True)
     yield Response(SUCCESS)
 

@@ -5,10 +5,11 @@ from contextlib import closing
 from itertools import zip_longest
 
 from fileroom_server.dimse import Request, Response
+from fileroom_server.dimse_audit import Retrieval
 from fileroom_server.identifier import read_retrieve_identifier
 from fileroom_server.negotiation import options, retrieve_model
 from fileroom_server.status import SopClassNotSupported
-from fileroom_server.sub_operations import Sender, Tally
+from fileroom_server.sub_operations import Outcome, Sender, Tally
 from fileroom_storage.attributes import standard_registry
 from fileroom_storage.storage import Storage
 
@@ -28,12 +29,15 @@ def handle_c_get(request: Request, storage: Storage) -> Iterator[Response]:
     instances = list(storage.locate(keys))
     tally = Tally(request, len(instances))
     sender = Sender(request.association, storage, request)
-    with closing(sender):
+    retrieval = Retrieval(request, storage, instances)
+    with closing(retrieval), closing(sender):
         for instance, following in zip_longest(instances, instances[1:]):
             if request.is_cancelled():
                 yield tally.cancelled()
                 return
-            tally.count(instance, sender.send(instance, following))
+            outcome = sender.send(instance, following)
+            tally.count(instance, outcome)
+            retrieval.count(instance, is_sent=outcome is not Outcome.FAILED)
             # goes out with the next object
             yield tally.pending(more=following is not None)
     yield tally.final()

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
+from fileroom_server.access import check_allowed
 from fileroom_server.dimse import Request, Response
+from fileroom_server.dimse_audit import store_transfer
 from fileroom_server.received_messages import Incoming, ReceivedDataSet
 from fileroom_server.status import MISMATCH_WITH_REQUEST, SUCCESS, InvalidRequest
 from fileroom_storage.storage import IncomingDataSet, Provenance, Storage, StoreOutcome
@@ -34,7 +36,11 @@ def handle_c_store(request: Request, storage: Storage) -> Iterator[Response]:
 
 
 def begin_object(message: C_STORE, context_id: int, association: Association, storage: Storage) -> Incoming | None:
-    """Begins to store what is being received; None where the request does not tell enough for it."""
+    """Begins to store what is being received; None where the request does not tell enough for it.
+
+    Raises NotAuthorized: nothing is kept of what this peer may not store.
+    """
+    check_allowed(association, message)
     context = association._accepted_cx.get(context_id)
     sop_class_uid, sop_instance_uid = message.AffectedSOPClassUID, message.AffectedSOPInstanceUID
     if context is None or not sop_class_uid or not sop_instance_uid:
@@ -45,11 +51,11 @@ def begin_object(message: C_STORE, context_id: int, association: Association, st
         sop_class_uid=str(sop_class_uid),
         sop_instance_uid=str(sop_instance_uid),
         transfer_syntax_uid=str(context.transfer_syntax[0]),
-        provenance=provenance(association),
+        provenance=provenance(association, storage),
     )
 
 
-def provenance(association: Association) -> Provenance:
+def provenance(association: Association, storage: Storage) -> Provenance:
     """Who calls whom, from where; all instances of an association share it."""
     known: Provenance | None = vars(association).get("fileroom_provenance")
     if known is None:
@@ -60,6 +66,7 @@ def provenance(association: Association) -> Provenance:
             calling_ae_title=str(association.requestor.ae_title).strip(" "),
             association=str(uuid.uuid4()),
             remote_address=association.requestor.address,
+            transfer=store_transfer(association, storage),
         )
     return known
 
@@ -75,5 +82,5 @@ def _stored(request: Request, message: C_STORE, storage: Storage) -> StoreOutcom
         sop_class_uid=str(request.sop_class_uid),
         sop_instance_uid=str(message.AffectedSOPInstanceUID),
         transfer_syntax_uid=str(request.transfer_syntax),
-        provenance=provenance(request.association),
+        provenance=provenance(request.association, storage),
     )

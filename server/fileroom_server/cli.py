@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from fileroom_server.audit_commands import audit
 from fileroom_server.check_command import check
+from fileroom_server.commitment_commands import commitments
 from fileroom_server.config_commands import config
 from fileroom_server.conflict_commands import conflicts
 from fileroom_server.database_commands import database
@@ -64,7 +66,23 @@ def main(debug: bool) -> None:  # OneLineErrors reads it
     """Receives DICOM objects, indexes them, finds them and gives them back, over DIMSE and DICOMweb."""
 
 
-for command in (serve, import_, check, conflicts, delete, deleted, database, config, keys, viewer, doctor):
+COMMANDS = (
+    serve,
+    import_,
+    check,
+    conflicts,
+    commitments,
+    delete,
+    deleted,
+    audit,
+    database,
+    config,
+    keys,
+    viewer,
+    doctor,
+)
+
+for command in COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ DATA_SET_PRESENT = 0x0001
 # PS3.7 E.1
 C_STORE_RQ = 0x0001
 C_FIND_RQ = 0x0020
+N_EVENT_REPORT_RQ = 0x0100
+N_EVENT_REPORT_RSP = 0x8100
 
 _HEAD = struct.Struct("<HHI")
 _US = struct.Struct("<H")

@@ -9,24 +9,14 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import NoDecode
 
+from fileroom_server.config_audit import AuditConfiguration
 from fileroom_server.config_http_access import AuthenticationConfiguration, TlsConfiguration
-from fileroom_server.config_section import Section as _Section
-from fileroom_server.config_section import separated_by_commas as _separated_by_commas
+from fileroom_server.config_section import Section, separated_by_commas
+from fileroom_server.config_storage_commitment import StorageCommitmentConfiguration
+from fileroom_server.config_tls import DicomTlsConfiguration
+from fileroom_server.config_values import AETitle, Certificates, Host, Networks, Port, Seconds
+from fileroom_server.peer_services import PeerService
 from fileroom_storage.index.drivers import DRIVERS
-
-
-def _ae_title(value: str) -> str:
-    # PS3.5 6.2, AE: 16 bytes of the default repertoire without backslash and control characters, not spaces only
-    title = value.strip(" ")
-    if not re.fullmatch(r"[ -\[\]-~]{1,16}", title):
-        raise ValueError("an AE title has 1 to 16 ASCII characters, no backslash, and not only spaces")
-    return title
-
-
-def _host(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", value):
-        raise ValueError("write a host name or an IP address; 0.0.0.0 means every interface")
-    return value
 
 
 def _path_prefix(value: str) -> str:
@@ -80,12 +70,6 @@ def _address_or_any(value: str) -> str:
     return value
 
 
-AETitle = Annotated[str, AfterValidator(_ae_title)]
-Host = Annotated[str, AfterValidator(_host)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach a server that listens on `host`."""
     try:
@@ -94,7 +78,7 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-class DatabaseConfiguration(_Section):
+class DatabaseConfiguration(Section):
     url: Annotated[SecretStr, AfterValidator(_database_url)] = SecretStr("")
     password: SecretStr = SecretStr("")
     password_file: str = ""
@@ -110,7 +94,7 @@ class DatabaseConfiguration(_Section):
         return self
 
 
-class DicomConfiguration(_Section):
+class DicomConfiguration(Section):
     ae_title: AETitle = "FILEROOM"
     host: Host = "127.0.0.1"
     port: Port = 11112
@@ -118,22 +102,27 @@ class DicomConfiguration(_Section):
     calling_ae_titles: Literal["automatic", "any", "peers"] = "automatic"
     processes: Annotated[int, Field(ge=1, le=256)] = 2
     maximum_associations: Annotated[int, Field(ge=1, le=10_000)] = 64
+    maximum_associations_per_address: Annotated[int, Field(ge=1, le=10_000)] = 32
+    maximum_find_results: Annotated[int, Field(ge=0)] = 100_000
+    maximum_object_size: Annotated[int, Field(ge=0)] = 2**36
     maximum_pdu_size: Annotated[int, Field(ge=4096, le=16 * 2**20)] = 256 * 2**10
     acse_timeout: Seconds = 30
     dimse_timeout: Seconds = 60
     network_timeout: Seconds = 120
+    minimum_rate: Annotated[int, Field(ge=1, le=2**30)] = 500
+    tls: DicomTlsConfiguration = DicomTlsConfiguration()
 
 
-class HttpConfiguration(_Section):
+class HttpConfiguration(Section):
     host: Host = "127.0.0.1"
     port: Port = 8080
     prefix: Annotated[str, AfterValidator(_path_prefix)] = "/dicom-web"
     base_url: Annotated[str, AfterValidator(_base_url)] = ""
     forwarded_allow_ips: Annotated[
-        tuple[Annotated[str, AfterValidator(_address_or_any)], ...], NoDecode, BeforeValidator(_separated_by_commas)
+        tuple[Annotated[str, AfterValidator(_address_or_any)], ...], NoDecode, BeforeValidator(separated_by_commas)
     ] = ("127.0.0.1", "::1")
     cors_origins: Annotated[
-        tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_separated_by_commas)
+        tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(separated_by_commas)
     ] = ()
     workers: Annotated[int, Field(ge=1, le=256)] = 2
     threads: Annotated[int, Field(ge=1, le=256)] = 8
@@ -156,30 +145,42 @@ class HttpConfiguration(_Section):
         return "https" if self.tls.certificate else "http"
 
 
-class StorageConfiguration(_Section):
+class StorageConfiguration(Section):
     durability: Literal["full", "relaxed"] = "full"
     undo_time: Annotated[float, Field(ge=0, le=100 * 366 * 86_400)] = 7 * 86_400
     purge_rejected: bool = False
 
 
-class LoggingConfiguration(_Section):
+class LoggingConfiguration(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
 
 
-class SecurityConfiguration(_Section):
+class SecurityConfiguration(Section):
     allow_open_network: bool = False
 
 
-class Peer(_Section):
-    """An application entity that fileroom knows: C-MOVE sends to it, and it may call."""
+class Peer(Section):
+    """An application entity that fileroom knows: C-MOVE sends and reports go to it, and it may call."""
 
     ae_title: AETitle
     host: Host
     port: Annotated[int, Field(ge=1, le=65535)]
+    address: Networks = ()
+    services: Annotated[tuple[PeerService, ...], NoDecode, BeforeValidator(separated_by_commas)] = tuple(PeerService)
+    certificate: Certificates = ()
+    tls: bool = False
+    tls_ca: str = ""
+    tls_check_host: bool = True
+
+    @model_validator(mode="after")
+    def _tls_is_on(self) -> "Peer":
+        if self.tls_ca and not self.tls:
+            raise ValueError("tls_ca is given without tls = true, so the peer would be sent to without TLS")
+        return self
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """Every setting of fileroom. Without arguments: the defaults; config_sources.load_configuration reads the rest."""
 
     data: Annotated[Path, BeforeValidator(_folder)] = Path("fileroom-data")
@@ -189,8 +190,10 @@ class Configuration(_Section):
     dicom: DicomConfiguration = DicomConfiguration()
     http: HttpConfiguration = HttpConfiguration()
     storage: StorageConfiguration = StorageConfiguration()
+    storage_commitment: StorageCommitmentConfiguration = StorageCommitmentConfiguration()
     logging: LoggingConfiguration = LoggingConfiguration()
     security: SecurityConfiguration = SecurityConfiguration()
+    audit: AuditConfiguration = AuditConfiguration()
 
     @model_validator(mode="after")
     def _peers_differ(self) -> "Configuration":

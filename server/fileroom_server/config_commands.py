@@ -13,6 +13,7 @@ from fileroom_server.config_errors import ConfigurationError
 from fileroom_server.config_options import KEYS, UnusableConfiguration, place_options
 from fileroom_server.config_sources import LoadedConfiguration, load_configuration
 from fileroom_server.output import write_json, write_table
+from fileroom_server.tls import tls_problems
 
 MASK = "***"
 
@@ -29,6 +30,8 @@ def check(config_file: Path | None, data: str | None, database: str | None, as_j
     """Say everything that is wrong with the configuration; exit with 1 if something is."""
     try:
         loaded = load_configuration(config_file, {KEYS["data"]: data, KEYS["database"]: database})
+        if unusable := list(tls_problems(loaded.configuration)):
+            raise ConfigurationError(unusable)
     except ConfigurationError as error:
         if as_json:
             problems = [vars(problem) for problem in error.problems]

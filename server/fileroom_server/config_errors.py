@@ -21,6 +21,7 @@ _WORDINGS = {
     "greater_than_equal": "write a number of at least {ge}",
     "less_than_equal": "write a number of at most {le}",
     "literal_error": "write one of {expected}",
+    "enum": "write one of {expected}",
     "string_type": "write text, in quotes",
     "path_type": "write a path, in quotes",
     "model_type": "is a section of keys, not a value",

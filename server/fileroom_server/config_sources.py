@@ -198,7 +198,9 @@ def _problems_together(configuration: Configuration) -> Iterator[Problem]:
     closed = not configuration.security.allow_open_network
     agree = "or write allow_open_network = true in [security] if everybody who reaches this address may use it"
     host = configuration.dicom.host
-    if closed and not is_loopback(host) and not configuration.only_peers_may_call:
+    tls = configuration.dicom.tls
+    is_known = tls.required and tls.require_client_certificate
+    if closed and not is_loopback(host) and not configuration.only_peers_may_call and not is_known:
         any_may_call = configuration.dicom.calling_ae_titles == "any"
         advice = 'write calling_ae_titles = "peers"' if any_may_call else "list those that may call under [[peers]]"
         message = f"{host} is open to the network and any AE title may call: {advice}, {agree}"
@@ -211,6 +213,10 @@ def _problems_together(configuration: Configuration) -> Iterator[Problem]:
     if configuration.dicom.calling_ae_titles == "peers" and not configuration.peers:
         message = 'is "peers", but there are none, so nobody could call: list them under [[peers]]'
         yield Problem("configuration", "dicom.calling_ae_titles", message)
+    for number, peer in enumerate(configuration.peers):
+        if peer.certificate and not tls.client_ca:
+            message = "cannot be checked: clients show one only where dicom.tls.client_ca is set"
+            yield Problem("configuration", f"peers.{number}.certificate", message)
     if configuration.dicom.port == configuration.http.port != 0 and configuration.dicom.host == configuration.http.host:
         yield Problem("configuration", "http.port", "is the port of DICOM too; give them different ones")
     for key, why in unreadable_files(configuration.http.authentication, configuration.http.tls):

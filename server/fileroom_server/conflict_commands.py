@@ -103,12 +103,13 @@ def resolve(configuration: Configuration, pk: int, answer: str) -> None:
     Where two objects have the same SOP Instance UID, the one that is not taken is deleted. It can be restored like
     anything that was deleted, so nothing is asked: `fileroom deleted list` shows it.
     """
+    from fileroom_server.command_actor import command_actor
     from fileroom_server.wiring import existing_storage
     from fileroom_storage.storage import Resolution
 
     with existing_storage(configuration) as storage:
         conflict = storage.conflict(pk)
-        storage.resolve_conflict(pk, Resolution(answer))
+        storage.resolve_conflict(pk, Resolution(answer), command_actor())
     said = "the index stays as it is" if answer == "keep" else "the index now says what the object says"
     write_line(f"Conflict {pk} is resolved: {said}.")
     if conflict.location is not None:

@@ -11,23 +11,43 @@ from fileroom_storage.attributes import Attribute, KeyType, Level, Origin, match
 from fileroom_storage.pixels.transfer_syntaxes import TARGETS
 
 from .config import DicomConfiguration
+from .config_storage_commitment import StorageCommitmentConfiguration
 from .conformance_dicomweb import dicomweb_services
-from .negotiation import MODELS, is_storage, supported_contexts
+from .negotiation import (
+    MODELS,
+    STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE,
+    is_storage,
+    supported_contexts,
+)
+from .peer_services import PeerService
+from .status import FAILURE_MEANINGS
+from .tls import CIPHER_SUITES
 
 _KEY_TYPES = {KeyType.UNIQUE: "unique", KeyType.REQUIRED: "required", KeyType.OPTIONAL: "optional"}
 _ORIGINS = {Origin.HEADER: "", Origin.COUNTED: "kept by the index", Origin.SERVER: "the same for all"}
+_FAILURES = {
+    0x0110: "the index has the instance, but its object is lost or not as it came in; the log says more",
+    0x0112: "nothing is stored under this SOP Instance UID: it never came, came later, was deleted or rejected",
+    0x0119: "it is stored, as an instance of another SOP Class",
+    0x0122: "it is not stored, and never will be: the SOP Class named is none of storage",
+}
 
 
 def statement() -> str:
     """The whole conformance statement in Markdown."""
     template = files(__package__).joinpath("conformance_template.md").read_text(encoding="utf-8")
     dicom = DicomConfiguration()
+    commitment = StorageCommitmentConfiguration()
     classes = _storage_classes()
     return Template(template).substitute(
         ae_title=dicom.ae_title,
         port=dicom.port,
         maximum_pdu_size=dicom.maximum_pdu_size,
         maximum_associations=dicom.maximum_associations,
+        maximum_associations_per_address=dicom.maximum_associations_per_address,
+        maximum_find_results=f"{dicom.maximum_find_results:,}",
+        cipher_suites=", ".join(CIPHER_SUITES),
+        services=", ".join(f"`{service}`" for service in PeerService),
         contexts=_contexts(),
         storage_class_count=len(classes),
         storage_classes=_table(("SOP Class", "UID"), ((_name(uid) + _retired(uid), f"`{uid}`") for uid in classes)),
@@ -36,6 +56,14 @@ def statement() -> str:
         ),
         keys="\n\n".join(_keys()),
         targets=_names(TARGETS),
+        commitment_instance=f"`{STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE}`",
+        first_pause=f"{commitment.first_pause:.0f}",
+        longest_pause=f"{commitment.longest_pause:.0f}",
+        give_up_days=f"{commitment.give_up_after / 86_400:.0f}",
+        failure_reasons=_table(
+            ("Failure Reason", "meaning", "when"),
+            ((f"{code:04X}", FAILURE_MEANINGS[code], _FAILURES[code]) for code in sorted(FAILURE_MEANINGS)),
+        ),
         dicomweb=dicomweb_services(),
     )
 
@@ -43,7 +71,7 @@ def statement() -> str:
 def _contexts() -> str:
     rows = [
         (_name(str(context.abstract_syntax)), f"`{context.abstract_syntax}`", _names(context.transfer_syntax), "SCP")
-        for context in supported_contexts()
+        for context in supported_contexts(storage_commitment=True)
     ]
     proposed = "any that is proposed, the first of each context; the object is kept in it"
     rows.append(("every storage SOP Class", "see below", proposed, "SCP; SCU where selected"))

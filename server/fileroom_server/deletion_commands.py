@@ -27,11 +27,12 @@ def delete(configuration: Configuration, study: str, series: str | None, instanc
 
     It is gone from all searches and retrievals at once. Its files are kept for the undo time, [storage] undo_time.
     """
+    from fileroom_server.command_actor import command_actor
     from fileroom_server.wiring import existing_storage
 
     uids = zip(_KEYS, (study, series, instance), strict=True)
     with existing_storage(configuration) as storage:
-        deletion = storage.delete({keyword: uid for keyword, uid in uids if uid is not None})
+        deletion = storage.delete({keyword: uid for keyword, uid in uids if uid is not None}, command_actor())
     if as_json:
         write_json(_document(deletion))
         return
@@ -88,10 +89,11 @@ def restore(configuration: Configuration, pk: int, as_json: bool) -> None:
 
     Exits with 1 if the object store has lost some of the objects. May be run again after it was cut short.
     """
+    from fileroom_server.command_actor import command_actor
     from fileroom_server.wiring import existing_storage
 
     with existing_storage(configuration) as storage:
-        restoration = storage.restore(pk)
+        restoration = storage.restore(pk, command_actor())
     outcomes = {
         "restored": restoration.restored,
         "already_stored": restoration.already_stored,
@@ -121,6 +123,7 @@ def purge(configuration: Configuration, pk: int | None, everything: bool, yes: b
 
     A running server does the last by itself.
     """
+    from fileroom_server.command_actor import command_actor
     from fileroom_server.wiring import existing_storage
 
     if pk is not None and everything:
@@ -130,9 +133,10 @@ def purge(configuration: Configuration, pk: int | None, everything: bool, yes: b
         objects = sum(deletion.number_of_objects for deletion in chosen)
         if objects and not yes and is_terminal(sys.stdin):
             click.confirm(f"Remove {count(objects, 'object')} for good?", abort=True)
-        purged = sum(storage.purge(deletion.pk) for deletion in chosen)
+        actor = command_actor()
+        purged = sum(storage.purge(deletion.pk, actor) for deletion in chosen)
         if not chosen:
-            purged = storage.purge_expired()
+            purged = storage.purge_expired(actor)
     write_line(f"{count(purged, 'object')} purged.")
 
 

@@ -11,9 +11,10 @@ from typing import Any, cast
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, C_STORE, N_ACTION, N_EVENT_REPORT
 from pynetdicom.presentation import PresentationContext
 
+from fileroom_server.access import check_allowed
 from fileroom_server.command_set import DATA_SET_PRESENT, NO_DATA_SET, encode_command_set
 from fileroom_server.received_messages import BoundedReceiver
 from fileroom_server.sent_messages import fragment_length, fragments_of, is_over, send_message
@@ -21,7 +22,7 @@ from fileroom_server.status import PROCESSING_FAILURE, InvalidRequest, Service, 
 
 _log = logging.getLogger(__name__)
 
-Message = C_STORE | C_FIND | C_MOVE | C_GET
+Message = C_STORE | C_FIND | C_MOVE | C_GET | N_ACTION
 
 # between two looks at whether there is still somebody who wants to be answered
 _LOOK_SECONDS = 0.005
@@ -31,9 +32,16 @@ _SERVICES: dict[type[Message], Service] = {
     C_FIND: Service.C_FIND,
     C_MOVE: Service.C_MOVE,
     C_GET: Service.C_GET,
+    N_ACTION: Service.N_ACTION,
 }
 # PS3.7 E.1
-_RESPONSE_FIELDS: dict[type[Message], int] = {C_STORE: 0x8001, C_GET: 0x8010, C_FIND: 0x8020, C_MOVE: 0x8021}
+_RESPONSE_FIELDS: dict[type[Message], int] = {
+    C_STORE: 0x8001,
+    C_GET: 0x8010,
+    C_FIND: 0x8020,
+    C_MOVE: 0x8021,
+    N_ACTION: 0x8130,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,17 @@ class Request:
 
     @property
     def sop_class_uid(self) -> UID:
-        return cast("UID", self.message.AffectedSOPClassUID)
+        message = self.message
+        return cast(
+            "UID", message.RequestedSOPClassUID if isinstance(message, N_ACTION) else message.AffectedSOPClassUID
+        )
+
+    @property
+    def sop_instance_uid(self) -> UID | None:
+        """Of a request that is about one instance."""
+        if isinstance(self.message, N_ACTION):
+            return self.message.RequestedSOPInstanceUID
+        return self.message.AffectedSOPInstanceUID if isinstance(self.message, C_STORE) else None
 
     @property
     def abstract_syntax(self) -> UID:
@@ -85,8 +103,12 @@ class Request:
 
     @property
     def data_set(self) -> memoryview:
-        """The data set or identifier as it is encoded."""
-        received = self.message.DataSet if isinstance(self.message, C_STORE) else self.message.Identifier
+        """The data set, identifier or Action Information as it is encoded."""
+        message = self.message
+        if isinstance(message, N_ACTION):
+            received = message.ActionInformation
+        else:
+            received = message.DataSet if isinstance(message, C_STORE) else message.Identifier
         return received.getbuffer() if received is not None else memoryview(b"")
 
     @property
@@ -119,6 +141,11 @@ def is_serving(association: Association) -> bool:
 
 
 def _serve(handlers: Handlers, association: Association, message: Any, context_id: int) -> None:
+    if isinstance(message, N_EVENT_REPORT) and message.MessageIDBeingRespondedTo is not None:
+        reports = vars(association).get("event_reports")
+        if reports is not None:
+            reports.receive(message)
+        return
     handler = handlers.get(type(message))
     context = association._accepted_cx.get(context_id)
     if handler is None or context is None:
@@ -159,6 +186,7 @@ def _responses(request: Request, handler: Handler) -> Generator[Response, None, 
     try:
         if not request.message.is_valid_request:
             raise InvalidRequest(f"{_missing(request.message)} is missing or too long")
+        check_allowed(request.association, request.message)
         yield from handler(request)
     except GeneratorExit:
         raise
@@ -169,7 +197,7 @@ def _responses(request: Request, handler: Handler) -> Generator[Response, None, 
             logging.ERROR if status.code == PROCESSING_FAILURE else logging.WARNING,
             "%s %s from %s answered with 0x%04X: %s",
             service,
-            getattr(request.message, "AffectedSOPInstanceUID", None) or "request",
+            request.sop_instance_uid or "request",
             request.calling_ae_title,
             status.code,
             status.comment,
@@ -195,20 +223,18 @@ def send_response(request: Request, response: Response) -> None:
 
 
 def _response_command(request: Request, response: Response) -> bytes:
-    """PS3.7 9.3: the command set of a C-STORE, C-FIND, C-GET or C-MOVE response, by tag in ascending order."""
+    """PS3.7 9.3, 10.3.5.2: the command set of a response, by tag in ascending order."""
     message, status = request.message, response.status
     counts = response.sub_operations
-    elements = {
-        0x0002: None if message.AffectedSOPClassUID is None else str(message.AffectedSOPClassUID),
+    elements: dict[int, int | str | tuple[int, ...] | None] = {
+        0x0002: str(request.sop_class_uid) if request.sop_class_uid else None,
         0x0100: _RESPONSE_FIELDS[type(message)],
         0x0120: message.MessageID,
         0x0800: NO_DATA_SET if response.identifier is None else DATA_SET_PRESENT,
         0x0900: status.code,
         0x0901: None if status.offending_element is None else (status.offending_element,),
         0x0902: status.comment or None,
-        0x1000: str(message.AffectedSOPInstanceUID)
-        if isinstance(message, C_STORE) and message.AffectedSOPInstanceUID
-        else None,
+        0x1000: str(request.sop_instance_uid) if request.sop_instance_uid else None,
         0x1020: counts.remaining if counts else None,
         0x1021: counts.completed if counts else None,
         0x1022: counts.failed if counts else None,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gunicorn.util import http_date  # type: ignore[import-untyped]
 
+from fileroom_storage.index.audit.tally import Tally
 from fileroom_storage.query.recent import RecentAnswers, Version
 
 _LONGEST_HEAD = 1 << 13
@@ -29,6 +30,7 @@ class _Answer(NamedTuple):
     before: bytes
     behind: bytes
     valid_until: float | None
+    tally: Tally | None  # what counts how often it is given again, for the audit log
 
 
 class Repeats:
@@ -58,6 +60,8 @@ class Repeats:
             return False
         connection.recv(len(head))
         connection.settimeout(self._seconds)  # for silence
+        if answer.tally is not None:
+            answer.tally.again()
         connection.sendall(answer.before + self._now() + answer.behind)
         return True
 
@@ -71,6 +75,7 @@ class Repeats:
         version: Version | None,
         lines: list[str],
         body: bytes,
+        tally: Tally | None = None,
         valid_until: float | None = None,
     ) -> None:
         """To be told of an answer to the request that this thread has last looked at, by the lines of its head.
@@ -91,7 +96,8 @@ class Repeats:
         [place] = [number for number, line in enumerate(lines) if line.startswith(_DATE)]
         before = "".join([*lines[:place], _DATE]).encode("latin-1")
         behind = "".join(["\r\n", *lines[place + 1 :]]).encode("latin-1") + body
-        self._recent.keep(version, key, _Answer(before, behind, valid_until), len(head) + len(before) + len(behind))
+        answer = _Answer(before, behind, valid_until, tally)
+        self._recent.keep(version, key, answer, len(head) + len(before) + len(behind))
 
     def _now(self) -> bytes:
         second, text = self._date

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 
 from fileroom_dicomweb.access import IDENTITY, Identity
+from fileroom_dicomweb.audit import AUDIT_TALLY
 from fileroom_dicomweb.recent_answers import KEPT_OF_VERSION
 from fileroom_dicomweb.stored_answer import StoredAnswer, broken_off
 from fileroom_server.http_repeats import Repeats
@@ -62,7 +63,8 @@ class StretchSender:
         response.sent = len(answer[0])
         identity: Identity | None = environ.get(IDENTITY)  # a kept answer is given to nobody who is refused
         valid_until = identity.valid_until if identity is not None else None
-        self._repeats.keep(connection, environ.get(KEPT_OF_VERSION), lines, answer[0], valid_until)
+        tally = environ.get(AUDIT_TALLY)
+        self._repeats.keep(connection, environ.get(KEPT_OF_VERSION), lines, answer[0], tally, valid_until)
         return True
 
 

@@ -10,10 +10,13 @@ from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.service_class import NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
+from fileroom_server.peer_services import ALL_SERVICES, PeerService
 from fileroom_storage.attributes import Level
 from fileroom_storage.pixels.transfer_syntaxes import UNCOMPRESSED
 
 VERIFICATION = "1.2.840.10008.1.1"
+STORAGE_COMMITMENT_PUSH_MODEL = "1.2.840.10008.1.20.1"
+STORAGE_COMMITMENT_PUSH_MODEL_INSTANCE = "1.2.840.10008.1.20.1.1"  # PS3.4 J.3.5
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _DICOM_ROOT = "1.2.840.10008."
 # PS3.4 B.5 gives the SOP Classes of composite instances UIDs under this one
@@ -51,22 +54,49 @@ def retrieve_model(sop_class_uid: str) -> InformationModel | None:
     return _RETRIEVE_MODELS.get(sop_class_uid)
 
 
-def supported_contexts() -> list[PresentationContext]:
+def supported_contexts(*, storage_commitment: bool = False) -> list[PresentationContext]:
     """The contexts that are known before anybody calls; those of storage depend on what is proposed."""
     uids = [VERIFICATION, *(uid for model in MODELS for uid in (model.find, model.move, model.get))]
+    if storage_commitment:
+        uids.append(STORAGE_COMMITMENT_PUSH_MODEL)
     return [build_context(uid, list(UNCOMPRESSED)) for uid in uids]
 
 
-def accept_storage(association: Association) -> None:
-    """Makes this association support every storage SOP Class that is proposed, in the proposer's first transfer syntax.
+def service_of(uid: UID) -> PeerService | None:
+    """The service that an abstract syntax belongs to; None for what is none of ours."""
+    if uid == VERIFICATION:
+        return PeerService.ECHO
+    if uid == STORAGE_COMMITMENT_PUSH_MODEL:
+        return PeerService.COMMIT
+    for model in MODELS:
+        if uid in (model.find, model.move, model.get):
+            return {model.find: PeerService.FIND, model.move: PeerService.MOVE, model.get: PeerService.GET}[uid]
+    return PeerService.STORE if is_storage(uid) else None
 
-    To be called before pynetdicom negotiates; nothing else than this association is changed.
+
+def denied_services(association: Association, allowed: frozenset[PeerService]) -> set[PeerService]:
+    """The services that are proposed and not allowed."""
+    requested = association.requestor.primitive
+    proposals = requested.presentation_context_definition_list if requested else []
+    wanted = {service_of(proposal.abstract_syntax) for proposal in proposals if proposal.abstract_syntax}
+    if PeerService.GET in allowed:
+        wanted.discard(PeerService.STORE)  # proposed for the objects that a C-GET sends back
+    return {service for service in wanted if service is not None and service not in allowed}
+
+
+def accept_storage(
+    association: Association, allowed: frozenset[PeerService] = ALL_SERVICES, *, storage_commitment: bool = False
+) -> None:
+    """Makes this association support what is proposed of the services that are allowed.
+
+    Every storage SOP Class is supported, in the proposer's first transfer syntax. To be called before pynetdicom
+    negotiates; nothing else than this association is changed.
     """
     requested = association.requestor.primitive
     if requested is None:
         return
     supported = {context.abstract_syntax: context for context in association.acceptor.supported_contexts}
-    for context in supported_contexts():
+    for context in supported_contexts(storage_commitment=storage_commitment):
         supported.setdefault(context.abstract_syntax, context)
     syntaxes: dict[UID, list[str | UID]] = {}
     for proposal in requested.presentation_context_definition_list:
@@ -76,12 +106,27 @@ def accept_storage(association: Association) -> None:
             first = proposal.transfer_syntax[0]
             proposal.transfer_syntax = [first]
             syntaxes.setdefault(uid, []).append(first)
+    roles = association.requestor.role_selection
     for uid, accepted in syntaxes.items():
         context = build_context(uid, accepted)
         # PS3.4 C.5.3: a C-GET needs the roles the other way round; without role selection the usual ones stay
         context.scu_role = context.scp_role = True
+        if PeerService.STORE not in allowed:
+            # only to be sent to: PS3.7 D.3.3.4, the proposer is SCP
+            if PeerService.GET not in allowed or uid not in roles or not roles[uid].scp_role:
+                continue
+            context.scu_role = False
         supported[uid] = context
-    association.acceptor.supported_contexts = list(supported.values())
+    # what is not supported is rejected as an abstract syntax that is not (PS3.8 9.3.3.2)
+    association.acceptor.supported_contexts = [
+        context for uid, context in supported.items() if uid is None or _is_allowed(uid, allowed)
+    ]
+
+
+def _is_allowed(uid: UID, allowed: frozenset[PeerService]) -> bool:
+    service = service_of(uid)
+    # storage has been looked at
+    return service is None or service in allowed or service is PeerService.STORE
 
 
 def has_usable_contexts(association: Association) -> bool:

@@ -1,9 +1,12 @@
 """P-DATA-TF PDUs on their way into a socket (PS3.8 9.3.5): stored bytes are read into the places they are sent from."""
 
 import socket
+import ssl
 import struct
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 
+from fileroom_server.pace import Pace
 from fileroom_storage.errors import ObjectMissing
 from fileroom_storage.storage import ObjectFile
 
@@ -16,6 +19,7 @@ LAST = 0x02
 # type and length of the PDU; length, presentation context and message control header of its one value
 _HEAD = struct.Struct(">BxIIBB")
 _WINDOW = 1 << 20
+_RECORD = 1 << 14  # the most that a record of TLS holds
 
 
 def pdu_head(context_id: int, control_header: int, length: int) -> bytes:
@@ -23,16 +27,54 @@ def pdu_head(context_id: int, control_header: int, length: int) -> bytes:
     return _HEAD.pack(P_DATA_TF, length + 6, length + 2, context_id, control_header)
 
 
-def send_encoded(connection: socket.socket, encoded: Sequence[Encoded], *, more: bool = False) -> None:
+def send_encoded(connection: socket.socket, encoded: Sequence[Encoded], pace: Pace, *, more: bool = False) -> None:
     """Sends all of it. Raises OSError. With `more` the kernel may wait a little for what is sent next."""
+    if isinstance(connection, ssl.SSLSocket):
+        _send_encrypted(connection, encoded, pace)
+        return
     flags = socket.MSG_MORE if more else 0
     remaining = [memoryview(one) for one in encoded]
+    begun = time.monotonic()
     while remaining:
         sent = connection.sendmsg(remaining, (), flags)
+        begun = _count(pace, begun, sent)
         while remaining and sent >= len(remaining[0]):
             sent -= len(remaining.pop(0))
         if sent:
             remaining[0] = remaining[0][sent:]
+
+
+def _send_encrypted(connection: ssl.SSLSocket, encoded: Sequence[Encoded], pace: Pace) -> None:
+    begun = time.monotonic()
+    for part in _records(encoded):
+        remaining = memoryview(part)
+        while remaining:
+            sent = connection.send(remaining)
+            begun = _count(pace, begun, sent)
+            remaining = remaining[sent:]
+
+
+def _records(encoded: Sequence[Encoded]) -> Iterator[Encoded]:
+    """Short pieces together: each that is sent becomes a record of TLS at least."""
+    held = bytearray()
+    for one in encoded:
+        if len(one) >= _RECORD:
+            if held:
+                yield bytes(held)
+                held.clear()
+            yield one
+        else:
+            held += one
+    if held:
+        yield bytes(held)
+
+
+def _count(pace: Pace, begun: float, sent: int) -> float:
+    now = time.monotonic()
+    pace.waited(now - begun, sent)
+    if pace.is_over:
+        raise TimeoutError("the peer takes too slowly")
+    return now
 
 
 class PduWindow:

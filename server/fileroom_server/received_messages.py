@@ -1,6 +1,7 @@
 """From fragments to DIMSE messages (PS3.8 E.2, PS3.7 6.3): bounded in number and size, and C-STORE without detours."""
 
 import logging
+import math
 import mmap
 import queue
 import tempfile
@@ -16,11 +17,12 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
-from pynetdicom.dimse_primitives import C_CANCEL, C_FIND, C_STORE
+from pynetdicom.dimse_primitives import C_CANCEL, C_FIND, C_STORE, N_EVENT_REPORT
 from pynetdicom.pdu_primitives import P_DATA
 
 from fileroom_server import command_set
 from fileroom_server.upper_layer import UpperLayer
+from fileroom_storage.errors import UnusableObject, UnusableReason
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +33,12 @@ _BEFORE_STORING = 1 << 16
 _WAITING_MESSAGES = 16
 _TOO_LONG = "the identifier is too long"
 _UID_LENGTH = 64
+_UID_KEYWORDS = (
+    "AffectedSOPClassUID",
+    "AffectedSOPInstanceUID",
+    "RequestedSOPClassUID",
+    "RequestedSOPInstanceUID",
+)
 # PS3.8 E.2: the bits of a message control header
 _IS_COMMAND = 0x01
 _IS_LAST = 0x02
@@ -51,13 +59,15 @@ BeginObject = Callable[[C_STORE, int], Incoming | None]
 class ReceivedDataSet(BytesIO):
     """A data set that is being received: a small one in memory, a larger one in storage or in a temporary file.
 
-    `begin` begins to store it, or returns None where that cannot be done before all of it is here.
+    `begin` begins to store it, or returns None where that cannot be done before all of it is here. Of what is longer
+    than `limit` nothing is kept.
     """
 
-    def __init__(self, begin: Callable[[], Incoming | None] | None = None) -> None:
+    def __init__(self, begin: Callable[[], Incoming | None] | None = None, limit: float = math.inf) -> None:
         super().__init__()
         self.incoming: Incoming | None = None
         self._begin = begin
+        self._limit = limit
         self._failure: Exception | None = None
         self._file: IO[bytes] | None = None
         self._size = 0
@@ -70,6 +80,8 @@ class ReceivedDataSet(BytesIO):
         if self._begin is not None and self._size + len(fragment) > _BEFORE_STORING:
             self._start_storing()
         self._size += len(fragment)
+        if self._size > self._limit:
+            self._give_up()
         if self.incoming is not None or self._failure is not None:
             self._store(fragment)
             return len(fragment)
@@ -111,6 +123,13 @@ class ReceivedDataSet(BytesIO):
         if self.incoming is not None and self._size:
             self._store(super().getbuffer())
 
+    def _give_up(self) -> None:
+        self.discard()
+        self.incoming, self._limit = None, math.inf
+        self._failure = UnusableObject(
+            UnusableReason.TOO_LARGE, "larger than dicom.maximum_object_size, so nothing is kept"
+        )
+
     def _store(self, fragment: bytes | memoryview) -> None:
         if self.incoming is None:
             return  # what is left of an object that could not be stored
@@ -139,6 +158,11 @@ class BoundedReceiver(DIMSEServiceProvider):
     def is_receiving(self) -> bool:
         """Whether a message has begun and has not ended."""
         return bool(self._command) or self._request is not None or self.message is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a message, or a part of one, that has not been served."""
+        return self.is_receiving or bool(self.msg_queue.qsize())
 
     def get_msg(self, block: bool = False) -> tuple[Any, Any]:
         if block:
@@ -206,6 +230,9 @@ class BoundedReceiver(DIMSEServiceProvider):
             if field == _C_STORE_RSP:
                 self._deliver(context_id, _store_response(elements))
                 return
+            if field == command_set.N_EVENT_REPORT_RSP and not _has_data_set(elements):
+                self._deliver(context_id, _event_report_response(elements))
+                return
         self._receive(_p_data(context_id, control_header, memoryview(command)))
 
     def _begin(
@@ -215,10 +242,11 @@ class BoundedReceiver(DIMSEServiceProvider):
         elements: dict[int, bytes],
         begin: Callable[[], Incoming | None] | None = None,
     ) -> None:
-        if command_set.number(elements, command_set.DATA_SET_TYPE) == command_set.NO_DATA_SET:
+        if not _has_data_set(elements):
             self._deliver(context_id, request)
             return
-        self._context_id, self._request, self._data_set = context_id, request, ReceivedDataSet(begin)
+        limit = getattr(self.assoc.ae, "maximum_object_size", 0) or math.inf
+        self._context_id, self._request, self._data_set = context_id, request, ReceivedDataSet(begin, limit)
         if isinstance(request, C_STORE):
             request.DataSet = self._data_set
         else:
@@ -302,6 +330,18 @@ def _store_response(elements: dict[int, bytes]) -> C_STORE:
     return response
 
 
+def _event_report_response(elements: dict[int, bytes]) -> N_EVENT_REPORT:
+    """PS3.7 10.1.1.1; an Event Reply, which storage commitment has none of, makes it pynetdicom's to decode."""
+    response = N_EVENT_REPORT()
+    response.MessageIDBeingRespondedTo = command_set.number(elements, 0x0120)
+    response.Status = command_set.number(elements, 0x0900)
+    return response
+
+
+def _has_data_set(elements: dict[int, bytes]) -> bool:
+    return command_set.number(elements, command_set.DATA_SET_TYPE) != command_set.NO_DATA_SET
+
+
 def _uid(elements: dict[int, bytes], tag: int) -> UID | None:
     text = command_set.text(elements, tag)
     # a UID that is none is kept as it came
@@ -319,6 +359,6 @@ def _check_size(message: DIMSEMessage) -> None:
 
 def _drop_unusable_uids(message: DIMSEMessage) -> None:
     """Takes out UIDs that pynetdicom would raise for, so that the request is answered with what it lacks."""
-    for keyword in ("AffectedSOPInstanceUID", "AffectedSOPClassUID"):
+    for keyword in _UID_KEYWORDS:
         if keyword in message.command_set and len(str(message.command_set[keyword].value or "")) > _UID_LENGTH:
             del message.command_set[keyword]

@@ -1,17 +1,22 @@
 """The receiving process: the application entity, its storage, and the adoption of what a crash left behind."""
 
 import logging
+import resource
 import signal
 import socket
 import threading
+from functools import partial
 
 from fileroom_server.application_entity import create_application_entity, drain, event_handlers, listen
 from fileroom_server.association_counts import ReceiverPlace
+from fileroom_server.audit_delivery import DESTINATION, AuditDelivery
 from fileroom_server.child_process import collect_less
+from fileroom_server.committer import Committer
 from fileroom_server.config import Configuration
+from fileroom_server.dimse_audit import record_refusal
 from fileroom_server.heartbeat import Heartbeat
 from fileroom_server.service import Listening
-from fileroom_server.wiring import storage_settings
+from fileroom_server.wiring import audit_collector, storage_settings
 from fileroom_storage.errors import StorageError
 from fileroom_storage.storage import ORPHAN_SECONDS, Storage
 
@@ -19,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.5
 PURGE_SECONDS = 60.0
+_DESCRIPTORS = 65_536
 
 
 def receive(
@@ -32,23 +38,57 @@ def receive(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _allow_descriptors()
     dicom, peers = configuration.dicom, configuration.peers
     with Storage.open(storage_settings(configuration)) as storage:
         entity = create_application_entity(dicom, peers, only_peers_may_call=configuration.only_peers_may_call)
-        handlers = event_handlers(storage, dicom.ae_title, peers)
-        server = listen(entity, listener.getsockname()[:2], handlers, listener, place)
+        committer = None
+        if configuration.storage_commitment.enabled:
+            owner = f"{socket.gethostname()}:{listener.getsockname()[1]}/{place.number}"
+            committer = Committer(storage, entity, peers, configuration.storage_commitment, owner, dicom.tls)
+        handlers = event_handlers(
+            storage,
+            dicom.ae_title,
+            peers,
+            committer,
+            own_tls=dicom.tls,
+            maximum_find_results=dicom.maximum_find_results,
+        )
+        refused = partial(record_refusal, log=storage.audit)
+        server = listen(entity, listener.getsockname()[:2], handlers, listener, place, refused)
         collect_less()
         heartbeat.beat()
         listening(server.server_address[1])
+        if committer is not None:
+            committer.start()
         if place.is_first:
             threading.Thread(target=_adopt_orphans, args=(storage, stop), name="fileroom-orphans", daemon=True).start()
             purge = (configuration, storage, stop)
             threading.Thread(target=_purge, args=purge, name="fileroom-purge", daemon=True).start()
+            _send_audit_events(configuration, storage, stop)
         while not stop.wait(BEAT_SECONDS):
             heartbeat.beat()
             server.publish_count()
         heartbeat.stop()
         drain(server, configuration.drain_timeout)
+        if committer is not None:
+            committer.close()
+
+
+def _send_audit_events(configuration: Configuration, storage: Storage, stop: threading.Event) -> None:
+    collector = audit_collector(configuration)
+    if collector is None:
+        return
+    delivery = AuditDelivery(storage.audit.delivery(DESTINATION), collector, configuration.audit.syslog_confirm_time)
+    threading.Thread(target=delivery.run, args=(stop,), name="fileroom-audit", daemon=True).start()
+
+
+def _allow_descriptors() -> None:
+    """As many open files as this process may have: connections are counted elsewhere, and less kindly refused here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _adopt_orphans(storage: Storage, stop: threading.Event) -> None:

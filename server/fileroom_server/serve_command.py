@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fileroom_server.config import Configuration, masked_url
-from fileroom_server.config_options import with_configuration
+from fileroom_server.config_errors import ConfigurationError
+from fileroom_server.config_options import UnusableConfiguration, with_configuration
 from fileroom_server.output import write_line
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def serve(configuration: Configuration) -> None:
 
     Then associations and requests that are running may finish; a second signal ends them at once.
     """
-    from fileroom_server.association_counts import AssociationCounts, ReceiverPlace
+    from fileroom_server.application_audit import record_start, record_stop
+    from fileroom_server.application_entity import association_counts
+    from fileroom_server.association_counts import ReceiverPlace
     from fileroom_server.heartbeat import Heartbeat
     from fileroom_server.http_process import serve_http
     from fileroom_server.listening import listening_socket
@@ -36,17 +39,20 @@ def serve(configuration: Configuration) -> None:
     from fileroom_server.receiver_process import receive
     from fileroom_server.service import Service
     from fileroom_server.supervisor import StartFailure, Supervisor
+    from fileroom_server.tls import tls_problems
     from fileroom_server.wiring import new_or_existing_storage
 
+    if unusable := list(tls_problems(configuration)):
+        raise UnusableConfiguration(ConfigurationError(unusable))
     start_logging(configuration.logging)
-    with new_or_existing_storage(configuration):
-        pass  # before the processes, which want it to be there
+    with new_or_existing_storage(configuration) as storage:  # before the processes, which want it to be there
+        _check_addresses(configuration)
+        record_start(storage)
     http = configuration.http
-    _check_addresses(configuration)
     dicom = configuration.dicom
     listener = listening_socket(http.host, http.port)
     dicom_listener = listening_socket(dicom.host, dicom.port)
-    counts = AssociationCounts(dicom.processes)
+    counts = association_counts(dicom, dicom.processes)
     heartbeats = [Heartbeat(_HEARTBEAT_PATIENCE) for _ in range(dicom.processes)]
 
     def receiver(number: int) -> Service:
@@ -78,7 +84,9 @@ def serve(configuration: Configuration) -> None:
             started=lambda: _tell(configuration, receivers[0].port, web.port), stopping=stop_listening
         )
     except StartFailure as failure:
+        record_stop(configuration)
         raise click.ClickException(str(failure)) from None
+    record_stop(configuration)
     sys.exit(code)
 
 
@@ -110,10 +118,12 @@ def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None
     if configuration.only_peers_may_call:
         peer = f"-aet {shlex.quote(configuration.peers[0].ae_title)} {peer}"
     credential = '-H "X-API-Key: $KEY" ' if "api_keys" in http.authentication.methods else ""
+    if dicom.tls.is_on:
+        peer = f"{'+tls KEY CERTIFICATE' if dicom.tls.require_client_certificate else '+tla'} -ic {peer}"
     write_line(
         f"""fileroom is running.
 
-  DICOM     {dicom.ae_title} at {address(dicom.host, dicom_port)}
+  DICOM     {dicom.ae_title} at {address(dicom.host, dicom_port)}{", TLS" if dicom.tls.is_on else ""}
   DICOMweb  {http.scheme}://{address(http.host, http_port)}{http.prefix}
   Viewer    {viewer}
   Health    {url}/health/ready

@@ -10,7 +10,7 @@ from typing import IO
 
 from pydicom.uid import UID
 from pynetdicom.association import Association
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_GET, C_MOVE, C_STORE
 from pynetdicom.presentation import PresentationContext
 
 from fileroom_server.command_set import C_STORE_RQ, DATA_SET_PRESENT, encode_command_set
@@ -236,7 +236,7 @@ class Sender:
             0x0002: instance.sop_class_uid,
             0x0100: C_STORE_RQ,
             0x0110: self._message_id,
-            0x0700: message.Priority or 0,
+            0x0700: message.Priority or 0 if isinstance(message, C_MOVE | C_GET) else 0,
             0x0800: DATA_SET_PRESENT,
             0x1000: instance.sop_instance_uid,
         }

@@ -1,88 +1,51 @@
-"""What is between a listening socket and DIMSE messages: prompt TCP, and bounds on what a peer may make us keep."""
+"""What is between a listening socket and DIMSE messages: who is accepted, and whom we call."""
 
 import logging
 import socket
-from typing import TYPE_CHECKING, Any, Self, cast
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from pynetdicom import evt
-from pynetdicom.association import Association
-from pynetdicom.transport import (
-    T_CONNECT,
-    RequestHandler,
-    ThreadedAssociationServer,
-)
+from pynetdicom.transport import T_CONNECT, AddressInformation, ThreadedAssociationServer
 
 from fileroom_server.association_counts import ReceiverPlace
 from fileroom_server.pdu_reading import PduSocket
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from fileroom_server.prompt_socket import PromptSocket
+from fileroom_server.reception import Caller, Reception, Refusal
+from fileroom_server.tls import TlsContext, failure_of
 
 _log = logging.getLogger(__name__)
 
 
-class PromptSocket(socket.socket):
-    """Acknowledges at once what it receives, and sends without waiting for acknowledgements.
+class AssociationServer(ThreadedAssociationServer):
+    """Accepts connections, at a socket that other processes may listen at too; each association gets a thread.
 
-    dcmtk writes the head of a PDU and its rest apart, with Nagle's algorithm on: where the acknowledgement of the head
-    is delayed, every message costs 40 ms.
+    pynetdicom gives each connection a thread, whether it asks for anything or not; here `Reception` waits for that.
     """
 
-    @classmethod
-    def of(cls, connection: socket.socket) -> Self:
-        """Takes over an open connection."""
-        timeout = connection.gettimeout()
-        prompt = cls(fileno=connection.detach())
-        prompt.settimeout(timeout)
-        prompt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return prompt
-
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        received = super().recv(bufsize, flags)
-        self._acknowledge()
-        return received
-
-    def recv_into(self, buffer: "WriteableBuffer", nbytes: int = 0, flags: int = 0, /) -> int:
-        count = super().recv_into(buffer, nbytes, flags)
-        self._acknowledge()
-        return count
-
-    def _acknowledge(self) -> None:
-        # Linux forgets this option
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-
-
-class BoundedRequestHandler(RequestHandler):
-    """Makes the association of a connection that was accepted."""
-
-    def _create_association(self) -> Association:
-        from fileroom_server.associations import accepted_association
-
-        server = self.server
-        association = accepted_association(self.ae, server.contexts, self.local, self.remote)
-        association._server = server
-        association.ended = cast("AssociationServer", server).publish_count
-        association.name = f"AcceptorThread of {self.remote.address}"  # by which pynetdicom knows them
-        connection = cast("socket.socket", self.request)
-        connection.settimeout(association.network_timeout)
-        association.set_socket(PduSocket(association, connection))
-        handlers: dict[evt.EventType, Any] = server._handlers
-        for event, bound in handlers.items():
-            # a notification has any number of handlers, an intervention one
-            for handler, arguments in bound if isinstance(event, evt.NotificationEvent) else [bound]:
-                association.bind(event, handler, arguments)
-        return association
-
-
-class AssociationServer(ThreadedAssociationServer):
-    """Accepts connections while there are not far too many, at a socket that other processes may listen at too."""
-
-    request_queue_size = 128
+    request_queue_size = 1024
     daemon_threads = True
 
-    def __init__(self, *arguments: Any, listener: socket.socket | None, place: ReceiverPlace, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        listener: socket.socket | None,
+        place: ReceiverPlace,
+        tls: TlsContext | None = None,
+        tls_is_required: bool = True,
+        refused: Callable[[Refusal], None] = lambda _refusal: None,
+        **options: Any,
+    ) -> None:
         self._listener = listener
         self._place = place
+        self._tls = tls
+        self._tls_is_required = tls_is_required
+        self._refused = refused
+        self._stop = threading.Event()
+        self._stopped = threading.Event()
         super().__init__(*arguments, **options)
 
     def server_bind(self) -> None:
@@ -104,32 +67,101 @@ class AssociationServer(ThreadedAssociationServer):
         if self.socket is not None:
             self.socket.close()
 
-    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
-        count = len(self.active_associations)
-        self._place.publish(count)
-        self._place.give_way(count)
-        connection, address = super().get_request()
-        self._place.publish(count + 1)
-        return PromptSocket.of(connection), address
+    def serve_forever(self, poll_interval: float = 0.1) -> None:
+        if self.socket is None:
+            return
+        try:
+            with Reception(
+                self.socket,
+                self._place,
+                self._begin,
+                self.ae.acse_timeout,  # PS3.8 9.1.5: ARTIM
+                self._tls,
+                tls_is_required=self._tls_is_required,
+                refused=self._refused,
+            ) as reception:
+                while not self._stop.is_set():
+                    try:
+                        is_time = reception.turn(poll_interval, lambda: len(self.active_associations))
+                    except Exception:  # noqa: BLE001  # whatever it is, nobody else would accept connections
+                        _log.exception("a connection could not be accepted")
+                        is_time = self._stop.wait(poll_interval)
+                    if is_time:
+                        self.service_actions()
+        finally:
+            self._stopped.set()
+
+    def shutdown(self) -> None:
+        """Stops accepting; to be called while another thread is in `serve_forever`."""
+        self._stop.set()
+        self._stopped.wait()
+        self.server_close()
+        self.ae._servers.remove(self)
 
     def publish_count(self) -> None:
         self._place.publish(len(self.active_associations))
 
-    def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002  # of socketserver
-        # connections that never ask for an association cost threads too, until the ACSE timeout ends them
-        if len(self.active_associations) < 2 * self.ae.maximum_associations + 16:
-            return True
-        _log.warning("connection from %s closed: too many connections", client_address)
-        return False
+    def _begin(self, caller: Caller, slot: int) -> bool:
+        """Makes the association that a caller has asked for."""
+        from fileroom_server.associations import accepted_association
+
+        local, remote = (AddressInformation.from_tuple(place) for place in (self.server_address, caller.address))
+        association = accepted_association(self.ae, self.contexts, local, remote)
+        association._server = self
+        association.ended = partial(self._ended, slot)
+        association.name = f"AcceptorThread of {remote.address}"  # by which pynetdicom knows them
+        caller.connection.settimeout(association.network_timeout)
+        association.set_socket(PduSocket(association, caller.connection, received=caller.received))
+        handlers: dict[evt.EventType, Any] = self._handlers
+        for event, bound in handlers.items():
+            # a notification has any number of handlers, an intervention one
+            for handler, arguments in bound if isinstance(event, evt.NotificationEvent) else [bound]:
+                association.bind(event, handler, arguments)
+        evt.trigger(association, evt.EVT_CONN_OPEN, {"address": caller.address})
+        try:
+            association.start()
+        except RuntimeError:  # there can be no more threads
+            caller.connection.setblocking(False)
+            return False
+        return True
+
+    def _ended(self, slot: int) -> None:
+        self._place.give_back(slot)
+        self.publish_count()
 
 
 class RequestingSocket(PduSocket):
-    """The socket of an association that we ask for."""
+    """The socket of an association that we ask for. `failure` tells why there is no connection."""
+
+    tls: TlsContext | None = None
+    host: str = ""  # that the certificate of the peer has to be for
+    failure: str = ""
 
     def connect(self, primitive: T_CONNECT) -> None:
-        created = self.socket
-        super().connect(primitive)
-        if self.socket is not None:
-            self.socket = PromptSocket.of(self.socket)
-        elif created is not None:
-            created.close()  # pynetdicom forgets one that could not connect
+        connection = self.socket
+        try:
+            if connection is None:
+                raise ConnectionError("there is no socket")
+            connection.settimeout(self.assoc.connection_timeout)
+            connection.connect(primitive.address_info.as_tuple)
+            connection = self.socket = PromptSocket.of(connection)
+            if self.tls is not None:
+                connection = self.socket = self.tls.current().wrap_socket(
+                    connection, do_handshake_on_connect=False, server_hostname=self.host
+                )
+                connection.do_handshake()
+            connection.settimeout(self.assoc.network_timeout)
+            self.assoc.requestor.address_info = AddressInformation.from_tuple(connection.getsockname())
+        except (OSError, ValueError) as error:
+            self.failure = failure_of(error) if isinstance(error, OSError) else "it has no usable host name"
+            if self.socket is not None:
+                with suppress(OSError):
+                    self.socket.close()
+                self.socket = None
+            primitive.result = "Evt17"
+        else:
+            self._is_connected = True
+            evt.trigger(self.assoc, evt.EVT_CONN_OPEN, {"address": primitive.address_info.as_tuple})
+            primitive.result = "Evt2"
+        self.provider_queue.put(primitive)
+        self._ready.set()

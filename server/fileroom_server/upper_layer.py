@@ -45,6 +45,9 @@ _OTHER_THREAD_SECONDS = 0.2
 class FragmentReceiver(Protocol):
     """What takes the fragments of messages."""
 
+    @property
+    def is_receiving(self) -> bool: ...
+
     def receive_fragment(self, context_id: int, control_header: int, fragment: memoryview) -> None: ...
 
 
@@ -110,6 +113,10 @@ class UpperLayer(DULServiceProvider):
                     return False
                 self._wait(remaining)
 
+    def wake(self) -> None:
+        """Has whoever is in `work` look at what it waits for; for any thread."""
+        os.eventfd_write(self._wake, 1)
+
     def send_pdu(self, primitive: "Primitive") -> None:
         super().send_pdu(primitive)
         self._send_queued()
@@ -122,8 +129,10 @@ class UpperLayer(DULServiceProvider):
             if self.state_machine.current_state != _DATA_TRANSFER or connection is None or connection.socket is None:
                 raise ConnectionError("the association ended")
             try:
-                send_encoded(connection.socket, pdus, more=more)
+                send_encoded(connection.socket, pdus, cast("PduSocket", connection).sending_pace, more=more)
             except OSError as error:
+                if isinstance(error, TimeoutError):
+                    _log.warning("association with %s ended: it takes too slowly", self.assoc.remote["address"])
                 self.event_queue.put("Evt17")
                 raise ConnectionError("the connection ended while a message was sent") from error
 
@@ -153,7 +162,7 @@ class UpperLayer(DULServiceProvider):
         """Sends what has queued, or has it sent by the thread that is just at work."""
         is_free = self._working.acquire(blocking=False)
         if not is_free:
-            os.eventfd_write(self._wake, 1)
+            self.wake()
             is_free = self._working.acquire(timeout=_OTHER_THREAD_SECONDS)
         if is_free:
             try:
@@ -188,9 +197,15 @@ class UpperLayer(DULServiceProvider):
                 self._poll.register(watched, select.POLLIN)
         if self.artim_timer._start_time is not None and self.artim_timer.timeout is not None:
             seconds = min(seconds, max(self.artim_timer.remaining, 0) + 0.001)
+        begun = time.monotonic()
         ready = self._poll.poll(1000 * min(seconds, _LONGEST_WAIT))
-        if not ready and isinstance(connection, PduSocket):
-            connection.let_go_of_buffer()
+        if isinstance(connection, PduSocket):
+            if cast("FragmentReceiver", cast("object", self.assoc.dimse)).is_receiving:
+                self._count_waiting(connection, time.monotonic() - begun)
+            else:
+                connection.pace.rest()
+            if not ready:
+                connection.let_go_of_buffer()
         for descriptor, _ in ready:
             if descriptor == self._wake:
                 with suppress(BlockingIOError):
@@ -198,12 +213,20 @@ class UpperLayer(DULServiceProvider):
             else:
                 self._is_readable = True
 
+    def _count_waiting(self, connection: PduSocket, seconds: float) -> None:
+        """For the rest of a message that has begun: fragments that come one by one are no way to stay for ever."""
+        connection.pace.waited(seconds, 0)
+        if connection.pace.is_over:
+            _log.warning("association with %s aborted: it sends too slowly", self.assoc.remote["address"])
+            connection.pace.rest()
+            self.event_queue.put("Evt19")
+
     def _is_transport_event(self) -> bool:
         connection = self.socket
         if connection is None:
             return False
-        if self._is_readable or connection.ready:
-            self._is_readable = False
+        is_polled, self._is_readable = self._is_readable, False
+        if cast("PduSocket", connection).is_readable(is_polled=is_polled):
             self._read_pdu_data()
             return True
         if self.state_machine.current_state == _CLOSING:

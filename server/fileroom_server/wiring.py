@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from fileroom_server.config import Configuration, LoggingConfiguration
+from fileroom_server.syslog import Collector
 from fileroom_storage.storage import ConnectionPool, Storage, StorageSettings
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ def storage_settings(configuration: Configuration) -> StorageSettings:
         retrieve_ae_title=configuration.dicom.ae_title,
         undo_time=timedelta(seconds=configuration.storage.undo_time),
         purge_rejected=configuration.storage.purge_rejected,
+        audit=configuration.audit.enabled,
         pool=ConnectionPool(
             size=configuration.database.pool_size,
             overflow=configuration.database.pool_overflow,
@@ -48,6 +51,22 @@ def dicomweb_settings(configuration: Configuration) -> "DicomwebSettings":
         allow_delete=http.allow_delete,
         metadata_cache_size=http.metadata_cache_size,
         authentication=authentication_settings(configuration),
+    )
+
+
+def audit_collector(configuration: Configuration) -> Collector | None:
+    """Where audit events are sent to; None where they stay in the index."""
+    audit = configuration.audit
+    if not audit.syslog_host:
+        return None
+    return Collector(
+        audit.syslog_host,
+        audit.syslog_port,
+        audit.syslog_transport,
+        Path(audit.syslog_ca) if audit.syslog_ca else None,
+        Path(audit.syslog_certificate) if audit.syslog_certificate else None,
+        Path(audit.syslog_private_key) if audit.syslog_private_key else None,
+        audit.syslog_facility,
     )
 
 

@@ -159,20 +159,12 @@ class Checker:
         try:
             if self._objects.size(indexed.location) != indexed.size:
                 kind = FindingKind.WRONG_SIZE
-            elif verify and self._digest(indexed) != indexed.digest:
+            elif verify and data_set_digest(self._objects, indexed.location, indexed.data_set_offset) != indexed.digest:
                 kind = FindingKind.WRONG_DIGEST
         except ObjectMissing:
             # deleted since it was listed?
             kind = None if self._index.unknown_locations([indexed.location]) else FindingKind.MISSING
         return Finding(kind, indexed.location, indexed.sop_instance_uid) if kind else None
-
-    def _digest(self, indexed: IndexedObject) -> str:
-        digest = hashlib.sha256()
-        with self._objects.open(indexed.location) as file:
-            file.seek(indexed.data_set_offset)
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
 
     def _repaired(self, finding: Finding, indexed: IndexedObject) -> Finding:
         repair = None
@@ -194,3 +186,13 @@ class Checker:
             return "nothing: it has just been deleted"
         uids = (instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
         return f"delete the instance and send it again: `fileroom delete {' '.join(uids)}`"
+
+
+def data_set_digest(objects: ObjectStore, location: str, data_set_offset: int) -> str:
+    """The digest that the index should have of this object; reads all of it. Raises ObjectMissing."""
+    digest = hashlib.sha256()
+    with objects.open(location) as file:
+        file.seek(data_set_offset)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -8,6 +8,7 @@ from .consistency import Checker
 from .errors import ObjectMissing, StorageUnavailable, UnusableObject
 from .events import Event, InstanceDeleted, InstanceStored
 from .index.arrival import Arrival
+from .index.audit.event import Actor
 from .index.deletions import DeletedObject, Deletion, Retention
 from .index.removal import RemovedInstance
 from .index.scope import Scope
@@ -47,12 +48,12 @@ class Deleter:
         self._retention = retention
         self._notify = notify
 
-    def delete(self, unique_keys: Mapping[str, str], scope: Scope = None) -> Deletion:
-        deletion, removed = self._trash.delete(unique_keys, scope)
+    def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None, scope: Scope = None) -> Deletion:
+        deletion, removed = self._trash.delete(unique_keys, actor, scope)
         self.tell_deleted(removed)
         if not self._retention.undo_time:
             try:
-                self.purge(deletion.pk)
+                self.purge(deletion.pk, actor)
             except StorageUnavailable as error:
                 _log.warning("what was deleted is purged later: %s", error)
         return deletion
@@ -61,9 +62,9 @@ class Deleter:
         for gone in removed:
             self._notify(InstanceDeleted(gone.study_instance_uid, gone.series_instance_uid, gone.sop_instance_uid))
 
-    def restore(self, pk: int, scope: Scope = None) -> Restoration:
+    def restore(self, pk: int, actor: Actor | None = None, scope: Scope = None) -> Restoration:
         """Brings back what can be brought back; cut short, it goes on where it was. Raises InstanceNotFound."""
-        self._trash.begin_restoration(pk, scope)
+        self._trash.begin_restoration(pk, actor, scope)
         restoration = Restoration()
         after = -1
         while page := self._trash.objects(pk, after, _RESTORE_PAGE):
@@ -102,9 +103,9 @@ class Deleter:
             else:
                 restoration.already_stored += 1
 
-    def purge(self, pk: int, *, only_expired: bool = False) -> int:
+    def purge(self, pk: int, actor: Actor | None = None, *, only_expired: bool = False) -> int:
         """Removes the bytes of a deletion, then its record, so that nothing comes back; returns how many objects."""
-        if not self._trash.claim_for_purge(pk, only_expired=only_expired):
+        if not self._trash.claim_for_purge(pk, only_expired=only_expired, actor=actor):
             return 0
         purged = 0
         while True:
@@ -115,9 +116,9 @@ class Deleter:
             if not page:
                 return purged
 
-    def purge_expired(self) -> int:
+    def purge_expired(self, actor: Actor | None = None) -> int:
         """Purges all whose undo time is over, and what a crash left of earlier purges; returns how many objects."""
-        return sum(self.purge(pk, only_expired=True) for pk in self._trash.expired())
+        return sum(self.purge(pk, actor, only_expired=True) for pk in self._trash.expired())
 
     def _remove(self, locations: Sequence[str]) -> None:
         """Returns once the files are gone even after a power failure: without a row they would be adopted."""

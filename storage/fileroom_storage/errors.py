@@ -59,6 +59,10 @@ class ApiKeyNotFound(StorageError):
     """No key that could be revoked has this name."""
 
 
+class DuplicateTransaction(StorageError):
+    """A storage commitment request under a Transaction UID that another request has."""
+
+
 class FrameOutOfRange(StorageError):
     """The instance has fewer frames than asked for."""
 

@@ -177,6 +177,10 @@ class Receiver:
         """What has become of an arrival, after those who observe have heard of it. Raises NotAuthorized."""
         if outcome.outside_scope:
             raise NotAuthorized("its study, series or instance is outside of your scope")
+        transfer = arrival.provenance.transfer
+        if transfer is not None:
+            study = outcome.study_instance_uid or arrival.study_instance_uid
+            transfer.count(study, arrival.sop_class_uid, arrival.patient_id)
         if outcome.stored:
             self._notify(
                 InstanceStored(

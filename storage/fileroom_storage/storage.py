@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal, Self
 
 from .attributes import standard_registry
+from .commitment import CommitmentVerifier, NotCommitted
 from .consistency import Checker, Finding, FindingKind
 from .deletion import Deleter, Restoration
 from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
@@ -16,6 +17,16 @@ from .index import schema
 from .index.api_keys import PREFIX as API_KEY_PREFIX
 from .index.api_keys import ApiKey, ApiKeys
 from .index.arrival import Provenance
+from .index.audit.event import Actor
+from .index.audit.recorder import AuditLog
+from .index.commitments import (
+    Claim,
+    CommitmentRequest,
+    CommitmentState,
+    Reference,
+    StorageCommitment,
+    StorageCommitments,
+)
 from .index.conflicts import ConflictState, ConflictType
 from .index.deletions import Deletion, DeletionReason, Retention
 from .index.engine import ConnectionPool, create_engine, unavailable_errors
@@ -52,7 +63,8 @@ Observer = Callable[[Event], None]
 class StorageSettings:
     """Where the data live. `database` is a SQLAlchemy URL; None puts SQLite beside the objects in `data`.
 
-    What is deleted can be restored for `undo_time`; what is rejected for good, unless `purge_rejected`.
+    What is deleted can be restored for `undo_time`; what is rejected for good, unless `purge_rejected`. `audit` has
+    whatever is done written to the audit log.
     """
 
     data: Path
@@ -62,6 +74,7 @@ class StorageSettings:
     pool: ConnectionPool = field(default_factory=ConnectionPool)
     undo_time: timedelta = timedelta(days=7)
     purge_rejected: bool = False
+    audit: bool = False
 
     @property
     def database_url(self) -> str:
@@ -91,12 +104,21 @@ class Storage:
         self._reader = IndexReader(self._engine, self._tables, server_values)
         self._retriever = Retriever(self._objects)
         self._version = IndexVersion(self._engine)
+        self.audit = AuditLog(self._engine, self._tables, enabled=settings.audit)
         self._maintenance = Maintenance(self._engine, self._tables, retention)
         self._trash = Trash(self._engine, self._tables, retention)
         self._checker = Checker(
             self._objects, self._reader, self._maintenance, self._trash, self._receiver, ORPHAN_SECONDS
         )
         self._deleter = Deleter(self._objects, self._trash, self._checker, retention, self._notify)
+        # A commitment is on the disk whatever the durability: on SQLite and PostgreSQL its transaction takes with it
+        # what was committed before without waiting for the disk.
+        self._commitment_engine = create_engine(settings.database_url, durability="full", pool=writing)
+        self._verifier = CommitmentVerifier(
+            FilesystemObjectStore(settings.data, durability="full"),
+            self._reader,
+            sync=settings.durability != "full",
+        )
 
     @classmethod
     def open(cls, settings: StorageSettings) -> Self:
@@ -105,7 +127,9 @@ class Storage:
     def close(self) -> None:
         """Commits what has been accepted, then lets go of the database."""
         self._writer.close()
+        self.audit.close()
         self._version.close()
+        self._commitment_engine.dispose()
         self._writer_engine.dispose()
         self._engine.dispose()
 
@@ -124,6 +148,18 @@ class Storage:
     def api_keys(self) -> ApiKeys:
         """The keys by which machines get in over HTTP."""
         return ApiKeys(self._engine, self._tables)
+
+    @property
+    def commitments(self) -> StorageCommitments:
+        """The requests for storage commitment."""
+        return StorageCommitments(self._commitment_engine, self._tables)
+
+    def verify_commitment(self, references: Sequence[Reference], *, read: bool = False) -> list[NotCommitted | None]:
+        """Why fileroom cannot commit to having these instances, or None for each that it can.
+
+        An instance has to be in the index and its object on the disk, complete; with `read` every byte is compared.
+        """
+        return self._verifier.verify(references, read=read)
 
     def observe(self, observer: Observer) -> None:
         """Calls `observer` after every change that has become durable, in the thread that made it."""
@@ -258,12 +294,13 @@ class Storage:
 
     # -- delete --------------------------------------------------------------------------------------------
 
-    def delete(self, unique_keys: Mapping[str, str], scope: Scope = None) -> Deletion:
+    def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None, scope: Scope = None) -> Deletion:
         """Takes all instances under these unique keys, by keyword, out of use, at once and all together.
 
-        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing of the scope.
+        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing of the scope. The audit
+        log names the `actor`, here and below.
         """
-        return self._deleter.delete(unique_keys, scope)
+        return self._deleter.delete(unique_keys, self.audit.actor(actor), scope)
 
     def reject(
         self, unique_keys: Mapping[str, str], code: str, provenance: Provenance, scope: Scope = None
@@ -295,18 +332,18 @@ class Storage:
         """Raises InstanceNotFound where it was restored or purged, or is not of the scope."""
         return self._trash.deletion(pk, scope)
 
-    def restore(self, pk: int, scope: Scope = None) -> Restoration:
+    def restore(self, pk: int, actor: Actor | None = None, scope: Scope = None) -> Restoration:
         """Undoes a deletion; a rejection is revoked, and its note goes. Raises InstanceNotFound."""
-        return self._deleter.restore(pk, scope)
+        return self._deleter.restore(pk, self.audit.actor(actor), scope)
 
-    def purge(self, pk: int) -> int:
+    def purge(self, pk: int, actor: Actor | None = None) -> int:
         """Ends the undo time of a deletion now; returns how many objects are gone for good. Raises InstanceNotFound."""
         self._trash.deletion(pk)
-        return self._deleter.purge(pk)
+        return self._deleter.purge(pk, self.audit.actor(actor))
 
-    def purge_expired(self) -> int:
+    def purge_expired(self, actor: Actor | None = None) -> int:
         """Purges what has outlived its undo time; to be called now and then by one process or many."""
-        return self._deleter.purge_expired()
+        return self._deleter.purge_expired(self.audit.actor(actor))
 
     # -- conflicts -----------------------------------------------------------------------------------------
 
@@ -317,7 +354,7 @@ class Storage:
         """Raises InstanceNotFound."""
         return self._maintenance.conflict(pk)
 
-    def resolve_conflict(self, pk: int, resolution: Resolution) -> None:
+    def resolve_conflict(self, pk: int, resolution: Resolution, actor: Actor | None = None) -> None:
         """KEEP leaves the index as it is, ACCEPT takes over what the object says. Raises InstanceNotFound.
 
         The copy that is out of use then can be restored like what was deleted.
@@ -332,9 +369,9 @@ class Storage:
             if location is None:
                 raise InstanceNotFound("the object that brought the conflict is gone; resolve with `keep`")
             arrival = self._checker.arrival(location)
-        self._maintenance.resolve(pk, resolution, arrival)
+        self._maintenance.resolve(pk, resolution, arrival, self.audit.actor(actor))
         if not self.settings.undo_time:
-            self._deleter.purge_expired()
+            self.purge_expired(actor)
 
     # -- consistency ---------------------------------------------------------------------------------------
 
@@ -367,6 +404,9 @@ __all__ = [
     "ApiKey",
     "ApiKeys",
     "Authority",
+    "Claim",
+    "CommitmentRequest",
+    "CommitmentState",
     "Conflict",
     "ConflictState",
     "ConflictType",
@@ -383,16 +423,20 @@ __all__ = [
     "IncomingDataSet",
     "IncomingObject",
     "IndexSchema",
+    "NotCommitted",
     "ObjectFile",
     "Piece",
     "Provenance",
     "Query",
+    "Reference",
     "Resolution",
     "Restoration",
     "Scope",
     "Spool",
     "Spooled",
     "Storage",
+    "StorageCommitment",
+    "StorageCommitments",
     "StorageError",
     "StorageSettings",
     "StoreOutcome",

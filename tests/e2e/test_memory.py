@@ -20,7 +20,8 @@ SIZE = 300 * MEBIBYTE
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("memory") / "data", FILEROOM_DICOM__PROCESSES="1") as served:
+    settings = {"FILEROOM_DICOM__PROCESSES": "1", "FILEROOM_DICOM__MAXIMUM_ASSOCIATIONS_PER_ADDRESS": "64"}
+    with Served(tmp_path_factory.mktemp("memory") / "data", **settings) as served:
         yield served
 
 

@@ -57,7 +57,15 @@ class TestDocumentedFile:
         file = tmp_path / "peers.toml"
         file.write_text(example, encoding="utf-8")
         assert load_configuration(file).configuration.peers == (
-            Peer(ae_title="WORKSTATION", host="10.0.0.7", port=104),
+            Peer(
+                ae_title="WORKSTATION",
+                host="10.0.0.7",
+                port=104,
+                address=("10.0.0.7", "10.1.0.0/16"),
+                tls=True,
+                tls_ca="/etc/fileroom/workstations.pem",
+                tls_check_host=False,
+            ),
         )
         assert list(tomllib.loads(example)["peers"][0]) == list(Peer.model_fields)
 

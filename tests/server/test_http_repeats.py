@@ -97,7 +97,7 @@ def test_nobody_is_answered_longer_than_they_are_believed(pair: Pair) -> None:
         assert not pair.repeats.answer(pair.ours, ADDRESS)
         pair.ours.setblocking(True)
         assert pair.ours.recv(1 << 16) == head
-        pair.repeats.keep(pair.ours, 1, LINES, b"[]", time.monotonic() + seconds)
+        pair.repeats.keep(pair.ours, 1, LINES, b"[]", valid_until=time.monotonic() + seconds)
         pair.client.sendall(head)
         assert pair.repeats.answer(pair.ours, ADDRESS) is expected
         if expected:

@@ -113,11 +113,11 @@ def test_locate(filled: Storage, scope: Scope, seen: set[int]) -> None:
 
 def test_delete_and_restore(filled: Storage) -> None:
     with pytest.raises(InstanceNotFound):
-        filled.delete({"StudyInstanceUID": uid(2)}, NORTH)
+        filled.delete({"StudyInstanceUID": uid(2)}, scope=NORTH)
     with pytest.raises(InstanceNotFound):
-        filled.delete({"StudyInstanceUID": uid(2)}, frozenset())
-    north = filled.delete({"StudyInstanceUID": uid(1)}, NORTH)
-    south = filled.delete({"StudyInstanceUID": uid(2)}, SOUTH)
+        filled.delete({"StudyInstanceUID": uid(2)}, scope=frozenset())
+    north = filled.delete({"StudyInstanceUID": uid(1)}, scope=NORTH)
+    south = filled.delete({"StudyInstanceUID": uid(2)}, scope=SOUTH)
     unknown = filled.delete({"StudyInstanceUID": uid(3)})
     assert [deletion.pk for deletion in filled.deletions(NORTH)] == [north.pk]
     assert [deletion.pk for deletion in filled.deletions(BOTH)] == [south.pk, north.pk]
@@ -126,19 +126,19 @@ def test_delete_and_restore(filled: Storage) -> None:
     assert len(list(filled.deletions())) == 3
     for call in (filled.deletion, filled.restore):
         with pytest.raises(InstanceNotFound, match="there is no deletion"):
-            call(south.pk, NORTH)
+            call(south.pk, scope=NORTH)
     assert filled.deletion(north.pk, NORTH) == north
-    assert filled.restore(north.pk, NORTH).restored == 2
-    assert filled.restore(south.pk, BOTH).restored == 2
+    assert filled.restore(north.pk, scope=NORTH).restored == 2
+    assert filled.restore(south.pk, scope=BOTH).restored == 2
     assert studies(filled, None) == [4, 2, 1]
     assert exact_counts(filled)
 
 
 def test_what_came_in_again_as_anothers_is_not_added_to(filled: Storage) -> None:
-    deletion = filled.delete({"StudyInstanceUID": uid(1)}, NORTH)
+    deletion = filled.delete({"StudyInstanceUID": uid(1)}, scope=NORTH)
     store(filled, instance(1, 9, IssuerOfPatientID="SOUTH"))
     with pytest.raises(InstanceNotFound):
-        filled.restore(deletion.pk, NORTH)
+        filled.restore(deletion.pk, scope=NORTH)
     assert list(filled.deletions(NORTH)) == []
     assert studies(filled, SOUTH, Level.IMAGE).count(1) == 1
     assert filled.restore(deletion.pk).restored == 2
@@ -230,7 +230,7 @@ def test_a_rejection_note_reaches_no_further_than_its_sender(filled: Storage) ->
     }
     assert len(list(filled.locate({"StudyInstanceUID": uid(2)}))) == 2
     [deletion] = filled.deletions(NORTH)
-    assert filled.restore(deletion.pk, NORTH).restored == 1
+    assert filled.restore(deletion.pk, scope=NORTH).restored == 1
 
 
 def test_reject(filled: Storage) -> None:

@@ -11,6 +11,7 @@ from ..errors import UnusableObject, UnusableReason
 from ..parse.folding import fold_person_name, name_words, phonetic
 from ..parse.frames import FrameLayout
 from ..parse.header import Header
+from .audit.transfer import Transfer
 from .rejection import Rejection, rejection_of
 from .rows import Element, to_column, to_row, without_nul
 from .scope import Authority
@@ -30,6 +31,11 @@ class Provenance:
     calling_ae_title: str | None = None
     association: str | None = None
     remote_address: str | None = None
+    transfer: Transfer | None = field(default=None, compare=False, repr=False)  # for the audit log
+
+
+# what of a Provenance is kept in the index
+PROVENANCE_COLUMNS = ("source", "called_ae_title", "calling_ae_title", "association", "remote_address")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from ..errors import InstanceNotFound
-from .arrival import Arrival, Provenance
+from .arrival import PROVENANCE_COLUMNS, Arrival, Provenance
 from .prepared import insert_row, rows_by_keys
 from .rejection import RETENTION_EXPIRED
 from .scope import Scope, deletion_within
@@ -145,7 +145,7 @@ def keep_arrival(connection: Connection, tables: Tables, deletion_pk: int, arriv
         "size": stored.size,
         "digest": stored.digest,
         "transfer_syntax_uid": stored.transfer_syntax_uid,
-        **{name: getattr(provenance, name) for name in Provenance.__dataclass_fields__},
+        **{name: getattr(provenance, name) for name in PROVENANCE_COLUMNS},
         "received_at": arrival.received_at,
     }
     connection.execute(insert(tables.deleted_object), values)
@@ -221,7 +221,7 @@ def kept_objects(
             row["location"],
             Provenance(
                 **{
-                    **{name: row[name] for name in Provenance.__dataclass_fields__},
+                    **{name: row[name] for name in PROVENANCE_COLUMNS},
                     "source": row["source"] or "recovery",
                 }
             ),

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from sqlalchemy import Engine
 
 from .arrival import Arrival
+from .audit import chain
+from .audit.event import Action, Actor, AuditEvent, EventId
 from .conflicts import ConflictState
 from .deletions import Retention
 from .engine import unavailable_errors, write_transaction
@@ -35,16 +37,33 @@ class Maintenance:
         with unavailable_errors(), self._engine.connect() as connection:
             return read_conflict(connection, self._tables, pk)
 
-    def resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None) -> None:
+    def resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None, actor: Actor | None = None) -> None:
+        """The audit log says that `actor` did so."""
         with unavailable_errors():
-            retried(lambda: self._resolve(pk, resolution, arrival))
+            retried(lambda: self._resolve(pk, resolution, arrival, actor))
 
     def _remove_lost(self, location: str) -> bool:
         there = self._tables.instance.c.location == location
         with write_transaction(self._engine) as connection:
             return bool(remove_instances(connection, self._tables, there, utc_now(), deletion_pk=None))
 
-    def _resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None) -> None:
+    def _resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None, actor: Actor | None) -> None:
         with write_transaction(self._engine) as connection:
             conflict = read_conflict(connection, self._tables, pk)
             resolve(connection, self._tables, conflict, resolution, arrival, self._retention, utc_now())
+            if actor is not None:
+                chain.append(connection, self._tables, [_resolution_event(conflict, resolution, actor)])
+
+
+def _resolution_event(conflict: Conflict, resolution: Resolution, actor: Actor) -> AuditEvent:
+    return AuditEvent(
+        EventId.DICOM_INSTANCES_ACCESSED,
+        Action.UPDATE,
+        actor,
+        study_instance_uid=conflict.study_instance_uid,
+        sop_classes={"": 1},
+        detail={
+            "reason": f"conflict {conflict.pk} ({conflict.type.value}) resolved: {resolution.value}",
+            "sop_instance_uid": conflict.sop_instance_uid,
+        },
+    )

@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 
 from ..attributes import Attribute, KeyType, Level, Origin, Registry, standard_registry
+from .audit import tables as audit
+from .commitment_tables import commitment_tables
 from .types import ExactText, LongText, Uid, binary, column_type, microsecond_datetime, surrogate_key
 
 DEFAULT_ISSUER = "DEFAULT_DOMAIN"
@@ -70,6 +72,10 @@ class Tables:
         self.deletion = self._deletion()
         self.deleted_object = self._deleted_object()
         self.api_key = self._api_key()
+        self.storage_commitment, self.storage_commitment_reference = commitment_tables(self._table)
+        self.audit_log = audit.audit_log(self._table)
+        self.audit_chain = audit.audit_chain(self._table)
+        self.audit_delivery = audit.audit_delivery(self._table)
 
     def entity(self, level: Level) -> Table:
         return self.by_level[level].entity

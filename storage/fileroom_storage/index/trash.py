@@ -8,6 +8,9 @@ from sqlalchemy import Connection, Engine, func, select, update
 from ..errors import InstanceNotFound
 from . import deletions
 from .arrival import Arrival
+from .audit import chain
+from .audit.deletion_events import deletion_event, patient_of, purge_events
+from .audit.event import Action, Actor
 from .deletions import DeletedObject, Deletion, DeletionReason, Retention
 from .engine import unavailable_errors, write_transaction
 from .ingest import Outcome, ingest
@@ -28,8 +31,13 @@ class Trash:
         self._tables = tables
         self._retention = retention
 
-    def delete(self, unique_keys: Mapping[str, str], scope: Scope = None) -> tuple[Deletion, list[RemovedInstance]]:
-        """Takes all instances under these keys out of the index, at once. Raises InstanceNotFound, InvalidQuery."""
+    def delete(
+        self, unique_keys: Mapping[str, str], actor: Actor | None = None, scope: Scope = None
+    ) -> tuple[Deletion, list[RemovedInstance]]:
+        """Takes all instances under these keys out of the index, at once. Raises InstanceNotFound, InvalidQuery.
+
+        The audit log says that `actor` did so.
+        """
         condition = under(self._tables, unique_keys, scope)
 
         def transaction() -> tuple[Deletion, list[RemovedInstance]]:
@@ -38,6 +46,7 @@ class Trash:
                 # who it is about is known when it is gone
                 about: dict[str, str | None] = {"study_instance_uid": ""}
                 pk = deletions.begin(connection, self._tables, self._retention, DeletionReason.REQUEST, about, now)
+                patient_id = patient_of(connection, self._tables, condition) if actor else None
                 removed = remove_instances(
                     connection, self._tables, condition, now, deletion_pk=pk, with_conflicts=True
                 )
@@ -52,7 +61,11 @@ class Trash:
                 table = self._tables.deletion
                 connection.execute(update(table).where(table.c.pk == pk), about)
                 deletions.settle(connection, self._tables, pk)
-                return deletions.read_deletion(connection, self._tables, pk), removed
+                deletion = deletions.read_deletion(connection, self._tables, pk)
+                if actor is not None:
+                    event = deletion_event(deletion, Action.DELETE, actor, patient_id)
+                    chain.append(connection, self._tables, [event])
+                return deletion, removed
 
         with unavailable_errors():
             return retried(transaction)
@@ -89,8 +102,8 @@ class Trash:
 
     # -- restore -------------------------------------------------------------------------------------------
 
-    def begin_restoration(self, pk: int, scope: Scope = None) -> Deletion:
-        """Keeps the purger away from it. Raises InstanceNotFound."""
+    def begin_restoration(self, pk: int, actor: Actor | None = None, scope: Scope = None) -> Deletion:
+        """Keeps the purger away from it. Raises InstanceNotFound. The audit log says that `actor` restores it."""
 
         def transaction() -> Deletion:
             with write_transaction(self._engine) as connection:
@@ -98,6 +111,9 @@ class Trash:
                     deletions.read_deletion(connection, self._tables, pk, scope)
                 deletion = deletions.read_deletion(connection, self._tables, pk, lock=True)
                 deletions.postpone(connection, self._tables, deletion, utc_now() + _RESTORATION_TIME)
+                if actor is not None:
+                    event = deletion_event(deletion, Action.UPDATE, actor, reason="restored")
+                    chain.append(connection, self._tables, [event])
                 return deletion
 
         with unavailable_errors():
@@ -169,13 +185,19 @@ class Trash:
         with unavailable_errors(), self._engine.connect() as connection:
             return deletions.expired(connection, self._tables, utc_now())
 
-    def claim_for_purge(self, pk: int, *, only_expired: bool) -> bool:
-        """From now on it cannot be undone; False where it is gone, or is not to be purged yet."""
+    def claim_for_purge(self, pk: int, *, only_expired: bool, actor: Actor | None = None) -> bool:
+        """From now on it cannot be undone; False where it is gone, or is not to be purged yet.
+
+        The audit log says that `actor` does it.
+        """
 
         def transaction() -> bool:
             due = utc_now() if only_expired else None
             with write_transaction(self._engine) as connection:
-                return deletions.claim_for_purge(connection, self._tables, pk, due)
+                is_claimed = deletions.claim_for_purge(connection, self._tables, pk, due)
+                if is_claimed and actor is not None:
+                    chain.append(connection, self._tables, purge_events(connection, self._tables, pk, actor))
+                return is_claimed
 
         with unavailable_errors():
             return retried(transaction)

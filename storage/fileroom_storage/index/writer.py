@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 from ..errors import ObjectMissing, StorageError, StorageUnavailable
 from ..objects import ObjectStore
 from .arrival import Arrival
+from .audit.openings import Opened, append_openings, set_begun
 from .deletions import DeletionReason, Retention, begin, settle
 from .engine import is_retryable, is_unavailable, write_transaction, writing_connection
 from .entities import IndexChanged
@@ -208,7 +209,9 @@ class IndexWriter:
             self._connection = writing_connection(self._engine)
         try:
             with write_transaction(self._connection or self._engine) as connection:
-                return self._ingest(connection, batch)
+                outcomes, opened = self._ingest(connection, batch)
+            set_begun(opened)
+            return outcomes
         except BaseException:
             self._known.clear()
             self._let_go()
@@ -219,7 +222,7 @@ class IndexWriter:
         if connection is not None:
             connection.close()
 
-    def _ingest(self, connection: Connection, batch: Sequence[_Submission]) -> list[Outcome]:
+    def _ingest(self, connection: Connection, batch: Sequence[_Submission]) -> tuple[list[Outcome], Opened]:
         arrivals = [submission.arrival for submission in batch]
         outcomes = ingest(connection, self._tables, arrivals, utc_now(), self._known)
         for number, outcome in enumerate(outcomes):
@@ -230,9 +233,10 @@ class IndexWriter:
         for arrival, outcome in zip(arrivals, outcomes, strict=True):
             if outcome.stored and arrival.rejection is not None:
                 outcome.rejected = reject_instances(connection, self._tables, self._retention, arrival, utc_now())
+        opened = append_openings(connection, self._tables, arrivals, outcomes)
         for submission in batch:
             submission.may_have_committed = True
-        return outcomes
+        return outcomes, opened
 
     def _replace(self, connection: Connection, arrival: Arrival, location: str) -> None:
         """Takes the row of a lost or damaged object out; what is left of it is not adopted later."""

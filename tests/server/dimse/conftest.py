@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 
 from fileroom_server.application_entity import create_application_entity, drain, event_handlers, listen
 from fileroom_server.config import DicomConfiguration, Peer
+from fileroom_server.reception import Refusal
 from fileroom_server.transport import AssociationServer
 from fileroom_storage.storage import Storage, StorageSettings
 from tests.databases import free_port
@@ -21,6 +22,7 @@ class Entity:
 
     storage: Storage
     server: AssociationServer
+    refusals: list[Refusal] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -47,9 +49,17 @@ def listening(storage: Storage) -> Iterator[Listen]:
             dicom = DicomConfiguration(**settings)
             peers = tuple(peers)
             entity = create_application_entity(dicom, peers, only_peers_may_call=only_peers_may_call)
-            server = listen(entity, ("127.0.0.1", 0), event_handlers(storage, dicom.ae_title, peers))
+            handlers = event_handlers(
+                storage,
+                dicom.ae_title,
+                peers,
+                own_tls=dicom.tls,
+                maximum_find_results=dicom.maximum_find_results,
+            )
+            refusals: list[Refusal] = []
+            server = listen(entity, ("127.0.0.1", 0), handlers, refused=refusals.append)
             stack.callback(drain, server, 5.0)
-            return Entity(storage, server)
+            return Entity(storage, server, refusals)
 
         yield make
 

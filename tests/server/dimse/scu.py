@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from pynetdicom import AE, build_context
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_FIND, C_STORE
-from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
+from pynetdicom.pdu_primitives import A_ASSOCIATE, SOPClassExtendedNegotiation
 
 PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
 PATIENT_ROOT_MOVE = "1.2.840.10008.5.1.4.1.2.1.2"
@@ -82,12 +82,28 @@ def associated(
     association = entity.associate(
         "127.0.0.1", port, contexts=proposed, ext_neg=items or None, ae_title=called, **options
     )
-    association._reactor_checkpoint = Checkpoint(association)
+    connection = association.dul.socket.socket if association.dul.socket is not None else None
+    if association.is_established:
+        association._reactor_checkpoint = Checkpoint(association)
+    else:
+        _note_rejection(association)
     try:
         yield association
     finally:
         if association.is_established:
             association.release()
+        if connection is not None:
+            if association.ident is not None:
+                association.join(20)
+            connection.close()  # which pynetdicom does not where the server has reset it
+
+
+def _note_rejection(association: Association) -> None:
+    """pynetdicom takes a connection that a rejection has closed before it looks for one that was never made."""
+    answer: Any = association.dul.peek_next_pdu()
+    if isinstance(answer, A_ASSOCIATE) and answer.result:
+        association.acceptor.primitive = answer
+        association.is_rejected = True
 
 
 def store_bytes(

@@ -14,7 +14,7 @@ from fileroom_server.received_messages import ReceivedDataSet
 from fileroom_storage.index.arrival import Arrival
 from tests.made import CT_IMAGE_STORAGE, encoded, made, uid
 from tests.server.cli.senders import wait_until
-from tests.server.dimse.conftest import Entity
+from tests.server.dimse.conftest import Entity, Listen
 from tests.streaming_scu import EXPLICIT, StreamingScu
 
 CONTEXTS = [(CT_IMAGE_STORAGE, EXPLICIT)]
@@ -68,7 +68,8 @@ def test_objects_that_were_stored(entity: Entity, pixels: int) -> None:
         assert living(Arrival) <= 2
 
 
-def test_associations_that_ended(entity: Entity) -> None:
+def test_associations_that_ended(listening: Listen) -> None:
+    entity = listening(maximum_associations_per_address=64)
     with ExitStack() as stack:
         for number in range(40):
             store(stack.enter_context(StreamingScu(entity.port, CONTEXTS)), number)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fileroom_server import pdu_writing
+from fileroom_server.pace import Pace
 from fileroom_server.pdu_writing import LAST, PduWindow, pdu_head, send_encoded
 from fileroom_server.sent_messages import fragments_of
 from fileroom_storage.errors import ObjectMissing
@@ -100,7 +101,7 @@ def test_sends_that_come_in_parts(connected: tuple[socket.socket, socket.socket]
 
     receiver = threading.Thread(target=receive)
     receiver.start()
-    send_encoded(sending, pieces)
+    send_encoded(sending, pieces, Pace(60, 1))
     sending.shutdown(socket.SHUT_WR)
     receiver.join()
     assert received == b"".join(pieces)
@@ -110,4 +111,4 @@ def test_a_peer_that_takes_nothing(connected: tuple[socket.socket, socket.socket
     sending, _ = connected
     sending.settimeout(0.05)
     with pytest.raises(TimeoutError):
-        send_encoded(sending, [bytes(1 << 20)])
+        send_encoded(sending, [bytes(1 << 20)], Pace(60, 1))

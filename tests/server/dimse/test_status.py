@@ -3,14 +3,23 @@
 import pytest
 
 from fileroom_server.status import (
+    FAILURE_MEANINGS,
+    InvalidArgumentValue,
     InvalidRequest,
+    MissingAttribute,
+    MissingAttributeValue,
     MoveDestinationUnknown,
+    NoSuchAction,
+    NoSuchSopClass,
+    NoSuchSopInstance,
     Service,
     SopClassNotSupported,
     comment,
+    failure_reason,
     status_of,
 )
 from fileroom_storage.errors import (
+    DuplicateTransaction,
     InvalidQuery,
     ObjectMissing,
     SchemaNotCurrent,
@@ -18,13 +27,27 @@ from fileroom_storage.errors import (
     UnusableObject,
     UnusableReason,
 )
+from fileroom_storage.storage import NotCommitted
 
 STORE, FIND, MOVE, GET = Service.C_STORE, Service.C_FIND, Service.C_MOVE, Service.C_GET
+ACTION = Service.N_ACTION
 
 
 @pytest.mark.parametrize(
     ("error", "service", "code"),
     [
+        (StorageUnavailable("away"), ACTION, 0x0213),
+        (SchemaNotCurrent("old"), ACTION, 0x0213),
+        (InvalidRequest("bad"), ACTION, 0x0115),
+        (NoSuchAction("no"), ACTION, 0x0123),
+        (NoSuchSopClass("no"), ACTION, 0x0118),
+        (NoSuchSopInstance("no"), ACTION, 0x0112),
+        (MissingAttribute("no"), ACTION, 0x0120),
+        (MissingAttributeValue("no"), ACTION, 0x0121),
+        (InvalidArgumentValue("no"), ACTION, 0x0115),
+        (DuplicateTransaction("twice"), ACTION, 0x0131),
+        (UnusableObject(UnusableReason.TRUNCATED, "cut"), ACTION, 0x0115),
+        (OSError("disk"), ACTION, 0x0110),
         (StorageUnavailable("away"), STORE, 0xA700),
         (StorageUnavailable("away"), FIND, 0xA700),
         (StorageUnavailable("away"), MOVE, 0xA701),
@@ -91,3 +114,12 @@ def test_comments(text: str, expected: str | None) -> None:
         assert text.startswith(f"{cut} ")
     else:
         assert cut == expected
+
+
+def test_what_is_wrong_is_named() -> None:
+    assert status_of(MissingAttribute("it is missing", "TransactionUID"), ACTION).offending_element == 0x00081195
+
+
+def test_every_reason_for_no_commitment_is_told() -> None:
+    told = {failure_reason(why, is_storage_class=of_storage) for why in NotCommitted for of_storage in (True, False)}
+    assert told == FAILURE_MEANINGS.keys()
