@@ -297,8 +297,8 @@ class Storage:
     def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None, scope: Scope = None) -> Deletion:
         """Takes all instances under these unique keys, by keyword, out of use, at once and all together.
 
-        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing of the scope. The audit
-        log names the `actor`, here and below.
+        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing of the scope.
+        The audit log names the `actor`, here and below.
         """
         return self._deleter.delete(unique_keys, self.audit.actor(actor), scope)
 

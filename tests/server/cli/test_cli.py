@@ -25,6 +25,10 @@ COMMANDS = commands(main)
 def test_these_are_all() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "serve",
+        "audit export",
+        "audit heads",
+        "audit list",
+        "audit verify",
         "import",
         "check",
         "db current",
