@@ -23,8 +23,12 @@ _STOP_SECONDS = 60.0
 class Served:
     """A running server; as a context manager it is stopped at the end, and has to have stopped well."""
 
+    scheme = "http"
+
     def __init__(self, data: Path, database: str | None = None, *arguments: str, **environment: str) -> None:
         self.data = data
+        self.session = requests.Session()  # by which it is found ready
+        self.session.trust_env = False  # a bundle of certificates named there would count more than the session's
         self.dicom_port, self.http_port = self.choose_dicom_port(), free_port()
         data.mkdir(parents=True, exist_ok=True)
         self._log = (data / "serve.log").open("w+")
@@ -40,7 +44,7 @@ class Served:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.http_port}"
+        return f"{self.scheme}://127.0.0.1:{self.http_port}"
 
     @property
     def dicomweb(self) -> str:
@@ -56,7 +60,7 @@ class Served:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.output}")
             try:
-                if requests.get(f"{self.url}/health/ready", timeout=5).ok:
+                if self.session.get(f"{self.url}/health/ready", timeout=5).ok:
                     return self
             except requests.RequestException:
                 pass
@@ -84,6 +88,7 @@ class Served:
         """Ends it, whatever it is doing."""
         self.process.kill()
         self.process.wait()
+        self.session.close()
         self._log.close()
 
     def __enter__(self) -> Self:

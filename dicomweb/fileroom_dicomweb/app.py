@@ -6,6 +6,8 @@ from flask import Flask, Response, request
 
 from fileroom_storage.storage import Storage
 
+from .access import register_guard
+from .authentication import Identifying, authenticator
 from .blueprint import dicomweb_blueprint
 from .compression import register_compression
 from .cors import register_cors
@@ -40,6 +42,8 @@ def create_app(
     register_problem_handlers(app)
     register_compression(app)
     register_cors(app, settings.cors_origins, (settings.prefix, "/wado"))
+    known_by = authenticator(storage, settings.authentication)
+    register_guard(app, known_by.identify if known_by is not None else None)
     renderings = renderings_of(settings)
     app.register_blueprint(dicomweb_blueprint(storage, settings, renderings), url_prefix=settings.prefix)
     # where viewers look for it: OHIF's wadoUriRoot
@@ -69,5 +73,7 @@ def create_app(
     app.wsgi_app = RecentResponses(  # type: ignore[method-assign]
         app.wsgi_app, storage.version, storage.open_stretches, storage.monitor
     )
+    if known_by is not None:
+        app.wsgi_app = Identifying(app.wsgi_app, known_by)  # type: ignore[method-assign]
     app.wsgi_app = BehindProxy(app.wsgi_app, settings.trusted_proxies, settings.trusted_hops)  # type: ignore[method-assign]
     return app

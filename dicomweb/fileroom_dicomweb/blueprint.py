@@ -5,7 +5,9 @@ from flask import Blueprint, Response, request
 from fileroom_storage.attributes import Level
 from fileroom_storage.storage import Storage
 
+from .access import register_guard
 from .audit import register_audit
+from .authentication import authenticator
 from .bulk_data import retrieve_all_bulk_data, retrieve_bulk_data
 from .capabilities import add_capabilities
 from .compression import register_compression
@@ -42,6 +44,8 @@ def dicomweb_blueprint(
     server = OriginServer(storage, settings, renderings or renderings_of(settings))
     blueprint = Blueprint("dicomweb", __name__)
     register_problem_handlers(blueprint)
+    known_by = authenticator(storage, settings.authentication)
+    register_guard(blueprint, known_by.identify if known_by is not None else None)
     register_compression(blueprint)
     register_cache_policy(blueprint)
     register_audit(blueprint, storage)

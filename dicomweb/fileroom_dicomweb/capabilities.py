@@ -1,7 +1,7 @@
 """What this server can do, for programs and for people: OPTIONS (PS3.18 8.9), the OpenAPI document and its page."""
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from http import HTTPStatus
 from typing import Any
 
@@ -22,7 +22,7 @@ _ROOT_URLS_KEPT = 8
 
 def add_capabilities(blueprint: Blueprint, server: OriginServer) -> None:
     """Adds the routes that tell of all the others, and the answer to OPTIONS of every route."""
-    capabilities = _Capabilities()
+    capabilities = _Capabilities(secured=server.settings.authentication is not None)
 
     @blueprint.before_request
     def options() -> Response | None:
@@ -47,9 +47,9 @@ def add_capabilities(blueprint: Blueprint, server: OriginServer) -> None:
 class _Capabilities:
     """The document of one blueprint's routes, made once for each address that the blueprint is seen under."""
 
-    def __init__(self) -> None:
-        self._document = lru_cache(_ROOT_URLS_KEPT)(_document)
-        self._page = lru_cache(_ROOT_URLS_KEPT)(_page)
+    def __init__(self, *, secured: bool) -> None:
+        self._document = lru_cache(_ROOT_URLS_KEPT)(partial(_document, secured=secured))
+        self._page = lru_cache(_ROOT_URLS_KEPT)(partial(_page, secured=secured))
 
     def document(self, root_url: str, offer: Offer) -> Response:
         document = self._document(_blueprint_name(), root_url)
@@ -101,12 +101,12 @@ def _rules(blueprint: str) -> tuple[list[Rule], str]:
     return rules, root
 
 
-def _document(blueprint: str, root_url: str) -> dict[str, Any]:
-    return openapi.document(*_rules(blueprint), root_url)
+def _document(blueprint: str, root_url: str, *, secured: bool) -> dict[str, Any]:
+    return openapi.document(*_rules(blueprint), root_url, secured=secured)
 
 
-def _page(blueprint: str, root_url: str) -> str:
-    return page(_document(blueprint, root_url), root_url, f"{root_url}{_DOCUMENT_PATH}")
+def _page(blueprint: str, root_url: str, *, secured: bool) -> str:
+    return page(_document(blueprint, root_url, secured=secured), root_url, f"{root_url}{_DOCUMENT_PATH}")
 
 
 def _about(document: dict[str, Any], rule: Rule | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ _METHODS = "GET, HEAD, POST, PUT, DELETE, OPTIONS"
 # What a page may read beyond the seven that it always may. Credentials and "*" exclude each other here too.
 _EXPOSED = (
     "Accept-Ranges, Allow, Content-Disposition, Content-Encoding, Content-Length, Content-Location, Content-Range, "
-    "Content-Type, ETag, Link, Location, Retry-After, Warning"
+    "Content-Type, ETag, Link, Location, Retry-After, Warning, WWW-Authenticate"
 )
 # RFC 9110 5.6.2, with commas and spaces between
 _HEADER_NAMES = re.compile(r"[0-9A-Za-z!#$%&'*+.^_`|~, -]{1,2000}")

@@ -20,7 +20,7 @@ def delete_instances(server: OriginServer, resource: Resource) -> Response:
     """Takes a study, a series or an instance out of use at once, with a way back until its undo time is over."""
     _check_allowed(server)
     resource.check()
-    return _deletion(server, server.storage.delete(resource.unique_keys, actor()))
+    return _deletion(server, server.storage.delete(resource.unique_keys, actor(), server.scope))
 
 
 def reject_instances(server: OriginServer, resource: Resource, code: str) -> Response:
@@ -30,7 +30,7 @@ def reject_instances(server: OriginServer, resource: Resource, code: str) -> Res
     transfer = store_transfer(server.storage)
     provenance = Provenance(source="reject", remote_address=request.remote_addr, transfer=transfer)
     try:
-        return _deletion(server, server.storage.reject(resource.unique_keys, code, provenance))
+        return _deletion(server, server.storage.reject(resource.unique_keys, code, provenance, server.scope))
     finally:
         if transfer is not None:
             transfer.end()
@@ -38,18 +38,19 @@ def reject_instances(server: OriginServer, resource: Resource, code: str) -> Res
 
 def list_deletions(server: OriginServer) -> Response:
     root_url = server.root_url()  # known while there is a request
-    documents = (orjson.dumps(_document(server, deletion, root_url)) for deletion in server.storage.deletions())
+    deletions = server.storage.deletions(server.scope)
+    documents = (orjson.dumps(_document(server, deletion, root_url)) for deletion in deletions)
     return Response(AnswerStream(json_array(documents)), content_type=JSON)
 
 
 def show_deletion(server: OriginServer, pk: int) -> Response:
-    return _deletion(server, server.storage.deletion(pk))
+    return _deletion(server, server.storage.deletion(pk, server.scope))
 
 
 def restore_deletion(server: OriginServer, pk: int) -> Response:
     """Undoes a deletion or a rejection. What cannot be restored stays as it is, and can be tried again."""
     _check_allowed(server)
-    restoration = server.storage.restore(pk, actor())
+    restoration = server.storage.restore(pk, actor(), server.scope)
     return _json(
         {
             "id": pk,

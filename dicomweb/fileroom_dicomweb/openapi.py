@@ -8,6 +8,7 @@ from typing import Any
 
 from werkzeug.routing import Rule
 
+from .access import Permission, needed
 from .media_types import PROBLEM_JSON
 from .openapi_operations import OPERATIONS, Answer, Operation
 from .openapi_schemas import PATH_PARAMETERS, PROBLEM, SCHEMAS, Schema
@@ -32,12 +33,22 @@ the part of this document that is about it. Errors are problem bodies (RFC 9457)
 """
 
 
+_SECURITY_SCHEMES: dict[str, Schema] = {
+    "token": {"type": "http", "scheme": "bearer", "description": "An access token, or an API key."},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_REFUSALS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
 class UndescribedRoute(LookupError):
     """A route without an entry in OPERATIONS."""
 
 
-def document(rules: Iterable[Rule], root: str, root_url: str) -> dict[str, Any]:
-    """The document. `root` is what the routes begin with and paths leave out, `root_url` where clients find it."""
+def document(rules: Iterable[Rule], root: str, root_url: str, *, secured: bool = False) -> dict[str, Any]:
+    """The document. `root` is what the routes begin with and paths leave out, `root_url` where clients find it.
+
+    `secured`: who asks has to be known.
+    """
     server_url = root_url.removesuffix(root)
     paths: dict[str, dict[str, Any]] = {}
     parameters: dict[str, Schema] = {}
@@ -62,7 +73,9 @@ def document(rules: Iterable[Rule], root: str, root_url: str) -> dict[str, Any]:
                 raise UndescribedRoute(f"{method} {template} ({endpoint}) has no entry in OPERATIONS") from None
             name = f"{endpoint}_{_named(rule) or 'all'}" if endpoint in several else endpoint.replace(".", "_")
             item[method.lower()] = _operation(operation, name, rule, parameters)
-    return {
+            if secured:
+                _secure(item[method.lower()], needed(endpoint))
+    made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
             "title": "fileroom DICOMweb",
@@ -79,6 +92,11 @@ def document(rules: Iterable[Rule], root: str, root_url: str) -> dict[str, Any]:
             "responses": {status.name: _problem(status) for status in _errors()},
         },
     }
+    if secured:
+        made["security"] = [{name: []} for name in _SECURITY_SCHEMES]
+        made["components"]["securitySchemes"] = _SECURITY_SCHEMES
+        made["components"]["responses"] |= {status.name: _problem(status) for status in _REFUSALS}
+    return made
 
 
 def path(rule: Rule, root: str) -> str:
@@ -129,6 +147,16 @@ def _operation(operation: Operation, name: str, rule: Rule, parameters: dict[str
     }
     described["responses"] = {**answers, **errors}
     return described
+
+
+def _secure(described: dict[str, Any], need: Permission | str) -> None:
+    """Adds what is needed, and the answers to those who do not have it."""
+    if isinstance(need, Permission):
+        described["description"] += f" Needs the permission {need.value}."
+    responses = described["responses"]
+    for status in _REFUSALS:
+        responses.setdefault(str(status.value), {"$ref": f"#/components/responses/{status.name}"})
+    described["responses"] = dict(sorted(responses.items()))
 
 
 def _referred(asked: Iterable[Schema], parameters: dict[str, Schema]) -> Iterator[Schema]:

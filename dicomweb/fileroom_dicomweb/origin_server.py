@@ -8,9 +8,10 @@ from http import HTTPStatus
 from flask import request, url_for
 
 from fileroom_storage.errors import InstanceNotFound
-from fileroom_storage.storage import Storage, StoredInstance
+from fileroom_storage.storage import Scope, Storage, StoredInstance
 
 from . import audit
+from .access import principal
 from .media_types import MediaType, Offer, accept_ranges, choose
 from .problem import Problem, not_acceptable
 from .renderings import Renderings
@@ -75,10 +76,15 @@ class OriginServer:
             return server_url() + root
         return self.settings.base_url.rstrip("/") + root.removeprefix(request.root_path)
 
+    @property
+    def scope(self) -> Scope:
+        """Whose patients this request may see."""
+        return principal().scope
+
     def locate(self, resource: Resource) -> list[StoredInstance]:
         """The instances of a resource, at least one. Raises Problem, InstanceNotFound."""
         resource.check()
-        instances = list(self.storage.locate(resource.unique_keys))
+        instances = list(self.storage.locate(resource.unique_keys, self.scope))
         if not instances:
             raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
         audit.located(instances)

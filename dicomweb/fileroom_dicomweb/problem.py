@@ -2,7 +2,7 @@
 
 import logging
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ _ADVICE = {
 
 class Problem(Exception):
     """An answer with this status and a body that says what to do next; `members` are added to the body."""
+
+    headers: Mapping[str, str] = {}
 
     def __init__(self, status: HTTPStatus, detail: str, **members: Any) -> None:
         super().__init__(detail)
@@ -78,7 +80,9 @@ def log_unexpected(error: BaseException) -> None:
 
 def _problem(error: Problem) -> Response:
     error_is_known(error)
-    return problem_response(error.status, error.detail, **error.members)
+    response = problem_response(error.status, error.detail, **error.members)
+    response.headers.update(error.headers)
+    return response
 
 
 def _storage_error(error: StorageError) -> Response:

@@ -47,7 +47,7 @@ def search(server: OriginServer, level: Level, within: Resource) -> Response:
     )
     # before the index is read: what is committed meanwhile makes the answer one of a version that is over
     request.environ[INDEX_VERSION] = server.storage.version()
-    answers, more = _find(server, asked.query, bounded=asked.is_bounded)
+    answers, more = _find(server, replace(asked.query, scope=server.scope), bounded=asked.is_bounded)
     complete = _closing(_complete(server.root_url(), level, within, answers), answers)
     response = _xml_response(complete) if offer.multipart else json_response(complete)
     if asked.ignored:

@@ -1,7 +1,7 @@
 """Answers kept for as long as the index stays as it is, for requests that are the same in every header.
 
-Those of searches as a whole; of frames, where they stand in which object. Whoever may ask for something has to be
-found out before this: what was answered once is answered again without another question.
+Those of searches as a whole; of frames, where they stand in which object. Who asks has been found out before this
+(authentication.Identifying): what was answered to a principal is answered again to the same one alone.
 """
 
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
@@ -14,6 +14,7 @@ from fileroom_storage.monitor import UNWATCHED, Monitor
 from fileroom_storage.query.recent import RecentAnswers, Version
 from fileroom_storage.storage import ObjectFile, Piece, StoredInstance, Stretch
 
+from .access import IDENTITY, AccessRefused, Identity
 from .audit import AUDIT_TALLY
 from .request_facts import OPERATION
 from .stored_answer import StoredAnswer
@@ -68,7 +69,7 @@ class RecentResponses:
         self._recent: RecentAnswers[_Answer] = RecentAnswers(version, _MOST_BYTES)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "GET":
+        if environ["REQUEST_METHOD"] != "GET" or isinstance(environ.get(IDENTITY), AccessRefused):
             return self._app(environ, start_response)
         key, version = _key(environ), self._recent.version()
         answer = self._recent.find(key)
@@ -162,7 +163,9 @@ class _Rest:
 def _key(environ: "WSGIEnvironment") -> Hashable:
     """All of the request that an answer could depend on."""
     headers = [item for item in environ.items() if item[0].startswith("HTTP_")]
-    return (*[environ.get(name) for name in _ASKED], *headers)
+    identity: Identity | None = environ.get(IDENTITY)
+    who = identity.principal if identity is not None else None
+    return (who, *[environ.get(name) for name in _ASKED], *headers)
 
 
 def _take(chunks: Iterator[bytes], size: int, body: list[bytes]) -> bool:

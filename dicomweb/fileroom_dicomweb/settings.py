@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from .authentication_settings import AuthenticationSettings
+
 
 @dataclass(frozen=True, slots=True)
 class DicomwebSettings:
@@ -18,6 +20,7 @@ class DicomwebSettings:
     `allow_delete` lets clients delete, reject and restore; nothing is purged over HTTP.
     `metadata_cache_size` bounds, in bytes, what is kept on the disk of metadata that was made; 0 keeps nothing.
     `cors_origins` are the origins whose pages may use DICOMweb, `"*"` any.
+    `authentication` says who gets in; None is everybody.
     """
 
     prefix: str = "/dicom-web"
@@ -34,3 +37,4 @@ class DicomwebSettings:
     cors_origins: tuple[str, ...] = ()
     allow_delete: bool = True
     metadata_cache_size: int = 1 << 30
+    authentication: AuthenticationSettings | None = None

@@ -9,6 +9,7 @@ from fileroom_storage.errors import (
     HeaderTooLarge,
     InstanceNotFound,
     InvalidQuery,
+    NotAuthorized,
     ObjectDamaged,
     ObjectMissing,
     SchemaNotCurrent,
@@ -26,6 +27,7 @@ _HTTP_STATUS: dict[type[StorageError], HTTPStatus] = {
     UnusableObject: HTTPStatus.BAD_REQUEST,
     InstanceNotFound: HTTPStatus.NOT_FOUND,
     FrameOutOfRange: HTTPStatus.NOT_FOUND,
+    NotAuthorized: HTTPStatus.FORBIDDEN,
     # the object can still be had as it is stored
     CannotDecode: HTTPStatus.NOT_ACCEPTABLE,
     CannotTranscode: HTTPStatus.NOT_ACCEPTABLE,
@@ -43,6 +45,8 @@ DATA_SET_DOES_NOT_MATCH_SOP_CLASS = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 PROCESSING_FAILURE = 0x0110
 SOP_CLASS_NOT_SUPPORTED = 0x0122
+# PS3.7 C.5, Refused: Not authorized
+NOT_AUTHORIZED = 0x0124
 
 # PS3.18 Table I.2-1
 COERCION_OF_DATA_ELEMENTS = 0xB000
@@ -75,6 +79,8 @@ def http_status(error: StorageError) -> HTTPStatus:
 def failure_reason(error: Exception) -> int:
     if isinstance(error, UnusableObject):
         return _FAILURE_REASON.get(error.reason, CANNOT_UNDERSTAND)
+    if isinstance(error, NotAuthorized):
+        return NOT_AUTHORIZED
     return OUT_OF_RESOURCES if isinstance(error, StorageUnavailable) else PROCESSING_FAILURE
 
 

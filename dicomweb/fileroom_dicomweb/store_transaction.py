@@ -10,6 +10,7 @@ from fileroom_storage.index.audit.event import Outcome
 from fileroom_storage.parse.part10 import read_file_meta
 from fileroom_storage.storage import Provenance
 
+from .access import principal
 from .audit import store_transfer
 from .multipart_reader import BrokenMultipart
 from .origin_server import OriginServer, Resource
@@ -33,6 +34,7 @@ class StoreTransaction:
         self._study_instance_uid = study.study_instance_uid
         self._transfer = store_transfer(server.storage)
         self._provenance = Provenance(source="STOW-RS", remote_address=request.remote_addr, transfer=self._transfer)
+        self._authority = principal().authority
         self._unavailable: StorageUnavailable | None = None
 
     def end(self) -> None:
@@ -90,7 +92,10 @@ class StoreTransaction:
         except BaseException:
             incoming.discard()
             raise
-        self.response.add_stored(incoming.store(self._provenance, study_instance_uid=self._study_instance_uid))
+        outcome = incoming.store(
+            self._provenance, study_instance_uid=self._study_instance_uid, authority=self._authority
+        )
+        self.response.add_stored(outcome)
 
 
 def _copying_start(chunks: Iterable[bytes], start: bytearray) -> Iterator[bytes]:

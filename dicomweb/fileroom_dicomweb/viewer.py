@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, request, send_file
 from werkzeug.security import safe_join
 
+from .authentication_settings import ViewerLogin
 from .problem import Problem
 from .settings import DicomwebSettings
 from .viewer_config import viewer_config
@@ -44,9 +45,18 @@ _HASHED = re.compile(r"(^|[.-])[0-9a-f]{16,}\.[a-z0-9.]+$")
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _REVALIDATED = "no-cache"
 
-# The package's own service worker would fetch its library from a foreign host and keep old files; browsers that have
-# one from elsewhere at this address get rid of it.
-_SERVICE_WORKERS = {
+# In the place of files of the package. Its own service worker would fetch its library from a foreign host and keep old
+# files; browsers that have one from elsewhere at this address get rid of it. Its page for tokens that are renewed in a
+# frame asks a foreign host too, and speaks as a library that the viewer no longer has: this one tells oidc-client-ts.
+_OURS = {
+    "logged-out.html": b"""\
+<!doctype html><meta charset="utf-8"><title>Logged out</title><link rel="icon" href="data:,">
+<p>You are logged out.</p><p><a href="./">Log in again</a></p>
+""",
+    "silent-refresh.html": b'<!doctype html><meta charset="utf-8"><script src="silent-refresh.js"></script>\n',
+    "silent-refresh.js": b"""\
+window.parent.postMessage({ source: 'oidc-client', url: location.href, keepOpen: false }, location.origin);
+""",
     "init-service-worker.js": b"""\
 navigator.serviceWorker?.getRegistrations().then(registrations => {
   const place = new URL(window.PUBLIC_URL || '/', location.href).href;
@@ -108,10 +118,10 @@ def viewer_blueprint(settings: DicomwebSettings) -> Blueprint:
     def _answer(folder: Path, path: str) -> Response:
         if path == "app-config.js":
             base = base_path(settings)
-            script = viewer_config(base, base + PATH, base + settings.prefix, settings.viewer_config)
+            script = viewer_config(base, base + PATH, base + settings.prefix, settings.viewer_config, _login(settings))
             return _generated(script, _TYPES[".js"])
-        if path in _SERVICE_WORKERS:
-            return _generated(_SERVICE_WORKERS[path], _TYPES[".js"])
+        if path in _OURS:
+            return _generated(_OURS[path], _TYPES[PurePosixPath(path).suffix])
         if path != "index.html":
             file = _file(folder, path)
             if file is not None:
@@ -121,6 +131,10 @@ def viewer_blueprint(settings: DicomwebSettings) -> Blueprint:
         return _page(folder, base_path(settings) + PATH, settings)
 
     return blueprint
+
+
+def _login(settings: DicomwebSettings) -> ViewerLogin | None:
+    return settings.authentication.viewer if settings.authentication is not None else None
 
 
 def _folder(settings: DicomwebSettings) -> Path:
@@ -170,8 +184,10 @@ def _page(folder: Path, viewer_path: str, settings: DicomwebSettings) -> Respons
 def _policy(settings: DicomwebSettings, inline_scripts: Iterable[str] = ()) -> str:
     """What the viewer may load: from here only. What it decoded it shows as blobs and data."""
     hashes = [_hash_source(script) for script in inline_scripts]
-    origin = urlsplit(settings.base_url) if settings.base_url else None
-    ours = ["'self'", *([f"{origin.scheme}://{origin.netloc}"] if origin else [])]
+    ours = ["'self'", *([_origin(settings.base_url)] if settings.base_url else [])]
+    login = _login(settings)
+    # the viewer exchanges its code for tokens there, and has them renewed in a frame
+    issuers = [_origin(login.issuer)] if login is not None else []
     directives = {
         "default-src": ["'self'"],
         "script-src": ["'self'", "'unsafe-eval'", *hashes],  # its decoders in WebAssembly make functions from text
@@ -179,15 +195,20 @@ def _policy(settings: DicomwebSettings, inline_scripts: Iterable[str] = ()) -> s
         "img-src": [*ours, "data:", "blob:"],
         "media-src": [*ours, "data:", "blob:"],
         "font-src": ["'self'", "data:"],
-        "connect-src": [*ours, "data:", "blob:"],
+        "connect-src": [*ours, *issuers, "data:", "blob:"],
         "worker-src": ["'self'", "blob:"],
         "object-src": [*ours, "blob:"],
-        "frame-src": [*ours, "blob:"],
+        "frame-src": [*ours, *issuers, "blob:"],
         "frame-ancestors": ["'self'"],
         "base-uri": ["'self'"],
         "form-action": ["'self'"],
     }
     return "; ".join(f"{name} {' '.join(sources)}" for name, sources in directives.items())
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _hash_source(script: str) -> str:

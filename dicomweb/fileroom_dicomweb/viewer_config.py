@@ -5,6 +5,8 @@ from typing import Any
 
 import orjson
 
+from .authentication_settings import ViewerLogin
+
 _NAME = "fileroom"
 _DICOMWEB = "@ohif/extension-default.dataSourcesModule.dicomweb"
 
@@ -22,14 +24,35 @@ window.config.customizationService.push({{
 _LISTED_STUDIES = 1000
 
 
-def viewer_config(base_path: str, viewer_path: str, dicomweb_path: str, additions: Path | None) -> bytes:
+def viewer_config(
+    base_path: str, viewer_path: str, dicomweb_path: str, additions: Path | None, login: ViewerLogin | None = None
+) -> bytes:
     """`app-config.js`. The paths are those of URLs: of fileroom, the viewer, DICOMweb, without a slash at the end."""
-    document = orjson.dumps(_configuration(base_path, viewer_path, dicomweb_path), option=orjson.OPT_INDENT_2).decode()
+    configuration = _configuration(base_path, viewer_path, dicomweb_path)
+    if login is not None:
+        configuration["oidc"] = [_login(login)]
+    document = orjson.dumps(configuration, option=orjson.OPT_INDENT_2).decode()
     script = _TEMPLATE.format(configuration=document).encode()
     try:
         return script + (b"\n" + additions.read_bytes() if additions is not None else b"")
     except FileNotFoundError:
         return script
+
+
+def _login(login: ViewerLogin) -> dict[str, Any]:
+    """How OHIF logs in; its paths are below the viewer's."""
+    return {
+        "authority": login.issuer,
+        "client_id": login.client_id,
+        "scope": login.scope,
+        "response_type": "code",  # with PKCE
+        "redirect_uri": "/callback",
+        "silent_redirect_uri": "/silent-refresh.html",
+        # "/" would be taken for a route of OHIF's own, which is that of a study here
+        "post_logout_redirect_uri": "/logged-out.html",
+        "automaticSilentRenew": True,
+        "revokeAccessTokenOnSignout": True,
+    }
 
 
 def _configuration(base_path: str, viewer_path: str, dicomweb_path: str) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from flask import Blueprint, Response, request
 
 from fileroom_storage.storage import Storage
 
+from .access import register_guard
 from .audit import register_audit
+from .authentication import authenticator
 from .conditional import register_cache_policy
 from .media_types import DICOM, MediaType, Offer, choose
 from .origin_server import OriginServer
@@ -29,6 +31,8 @@ def wado_uri_blueprint(
     server = OriginServer(storage, settings, renderings or renderings_of(settings))
     blueprint = Blueprint("wado_uri", __name__)
     register_problem_handlers(blueprint)
+    known_by = authenticator(storage, settings.authentication)
+    register_guard(blueprint, known_by.identify if known_by is not None else None)
     register_cache_policy(blueprint)
     register_audit(blueprint, storage)
 

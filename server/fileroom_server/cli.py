@@ -16,6 +16,7 @@ from fileroom_server.database_commands import database
 from fileroom_server.deletion_commands import delete, deleted
 from fileroom_server.doctor_command import doctor
 from fileroom_server.import_command import import_
+from fileroom_server.keys_command import keys
 from fileroom_server.serve_command import serve
 from fileroom_server.viewer_commands import viewer
 
@@ -65,7 +66,21 @@ def main(debug: bool) -> None:  # OneLineErrors reads it
     """Receives DICOM objects, indexes them, finds them and gives them back, over DIMSE and DICOMweb."""
 
 
-COMMANDS = (serve, import_, check, conflicts, commitments, delete, deleted, audit, database, config, viewer, doctor)
+COMMANDS = (
+    serve,
+    import_,
+    check,
+    conflicts,
+    commitments,
+    delete,
+    deleted,
+    audit,
+    database,
+    config,
+    keys,
+    viewer,
+    doctor,
+)
 
 for command in COMMANDS:
     main.add_command(command)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from pydantic_settings import NoDecode
 
 from fileroom_server.config_audit import AuditConfiguration
+from fileroom_server.config_http_access import AuthenticationConfiguration, TlsConfiguration
 from fileroom_server.config_section import Section, separated_by_commas
 from fileroom_server.config_storage_commitment import StorageCommitmentConfiguration
 from fileroom_server.config_tls import DicomTlsConfiguration
@@ -137,6 +138,17 @@ class HttpConfiguration(Section):
     metadata_cache_size: Annotated[int, Field(ge=0)] = 2**30
     viewer: str = ""
     viewer_config: str = ""
+    authentication: AuthenticationConfiguration = AuthenticationConfiguration()
+    tls: TlsConfiguration = TlsConfiguration()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody gets in who reaches the port."""
+        return not self.authentication.methods and not self.tls.client_ca
+
+    @property
+    def scheme(self) -> str:
+        return "https" if self.tls.certificate else "http"
 
 
 class StorageConfiguration(Section):

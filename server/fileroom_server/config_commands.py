@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 import orjson
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from fileroom_server.config import Configuration, masked_url
 from fileroom_server.config_errors import ConfigurationError
@@ -69,8 +69,8 @@ def shown(configuration: Configuration, key: str) -> Any:
         value = getattr(value, name)
     if key == "database.url":
         return masked_url(value.get_secret_value())
-    if key == "peers":
-        return [peer.model_dump() for peer in value]
+    if isinstance(value, tuple) and all(isinstance(one, BaseModel) for one in value):
+        return [one.model_dump() for one in value]
     if isinstance(value, SecretStr):
         return MASK if value.get_secret_value() else ""
     return str(value) if isinstance(value, Path) else value

@@ -13,14 +13,16 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 
 from fileroom_server.config import Configuration, Peer, is_loopback
 from fileroom_server.config_errors import ConfigurationError, Problem, did_you_mean, wording
+from fileroom_server.config_http_access import unreadable_files
 
 PREFIX = "FILEROOM_"
 DEFAULT = "default"
 COMMAND_LINE = "command line"
 ENVIRONMENT = "environment"
 
-# Variables with our prefix that configure something else: the file itself, and where the tests find their corpus.
-_NOT_SETTINGS = {"FILEROOM_CONFIG", "FILEROOM_CORPUS"}
+# Variables with our prefix that configure something else: the file itself, where the tests find their corpus, and what
+# `fileroom doctor` gets in by.
+_NOT_SETTINGS = {"FILEROOM_CONFIG", "FILEROOM_CORPUS", "FILEROOM_TOKEN"}
 # What Kubernetes and Docker links set beside a service that is called fileroom.
 _SERVICE_LINK = re.compile(r"FILEROOM_(SERVICE_(HOST|PORT\w*)|PORT_\d+_\w+)")
 
@@ -204,8 +206,9 @@ def _problems_together(configuration: Configuration) -> Iterator[Problem]:
         message = f"{host} is open to the network and any AE title may call: {advice}, {agree}"
         yield Problem("configuration", "dicom.host", message)
     host = configuration.http.host
-    if closed and not is_loopback(host):
-        message = f"{host} is open to the network and HTTP has no authentication: put a reverse proxy before 127.0.0.1"
+    if closed and not is_loopback(host) and configuration.http.is_open:
+        advice = "write methods in [http.authentication], put a reverse proxy before 127.0.0.1"
+        message = f"{host} is open to the network and HTTP has no authentication: {advice}"
         yield Problem("configuration", "http.host", f"{message}, {agree}")
     if configuration.dicom.calling_ae_titles == "peers" and not configuration.peers:
         message = 'is "peers", but there are none, so nobody could call: list them under [[peers]]'
@@ -216,6 +219,8 @@ def _problems_together(configuration: Configuration) -> Iterator[Problem]:
             yield Problem("configuration", f"peers.{number}.certificate", message)
     if configuration.dicom.port == configuration.http.port != 0 and configuration.dicom.host == configuration.http.host:
         yield Problem("configuration", "http.port", "is the port of DICOM too; give them different ones")
+    for key, why in unreadable_files(configuration.http.authentication, configuration.http.tls):
+        yield Problem("configuration", key, f"cannot be read: {why}")
     try:
         configuration.database_url()
     except (OSError, UnicodeDecodeError) as error:

@@ -1,10 +1,12 @@
 """`fileroom doctor`: would viewers work with this DICOMweb server?"""
 
 import base64
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -23,7 +25,7 @@ _CONFIGURATIONS = ("ohif", "weasis", "dicomweb-client")
 _EXAMPLES = """\b
 Example: fileroom doctor
          fileroom doctor https://pacs.example.org/dicom-web --user reader
-         fileroom doctor https://pacs.example.org/dicom-web --header "Authorization: Bearer $TOKEN"
+         fileroom doctor https://pacs.example.org/dicom-web --token-file token
          fileroom doctor https://pacs.example.org/dicom-web --origin https://viewer.example.org
          fileroom doctor http://localhost:8042/dicom-web --config-for ohif > app-config.js
 """
@@ -33,6 +35,12 @@ Example: fileroom doctor
 @click.argument("url", required=False)
 @click.option("--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Send this header; may be repeated.")
 @click.option("--user", metavar="NAME[:PASSWORD]", help="Log in by HTTP Basic; the password is asked for.")
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Send the token or API key in this file; FILEROOM_TOKEN is one too.",
+)
 @click.option("--study", metavar="UID", help="Try with this study.  [default: suitable ones, by QIDO]")
 @click.option("--client", "clients", multiple=True, type=click.Choice(_CLIENTS), help="Only this one; may be repeated.")
 @click.option(
@@ -51,6 +59,7 @@ def doctor(
     url: str | None,
     headers: tuple[str, ...],
     user: str | None,
+    token_file: Path | None,
     study: str | None,
     clients: tuple[str, ...],
     origin: str | None,
@@ -86,7 +95,8 @@ def doctor(
         wado_url=wado_uri,
         store=store,
     )
-    prober = Prober(base_url, {**from_url, **_credentials(headers, user)}, timeout=timeout, insecure=insecure)
+    sent = {**_token(token_file), **from_url, **_credentials(headers, user)}
+    prober = Prober(base_url, sent, timeout=timeout, insecure=insecure)
     with _shown_progress() as progress:
         examination = examine(plan, prober, progress)
     if examination.fatal and examination.fatal.code == "unreachable" and url is None:
@@ -113,7 +123,7 @@ def _local_url(configuration: Configuration) -> str:
     if http.port == 0:
         raise click.UsageError("http.port is 0, any free one: name the URL that `fileroom serve` wrote when it began")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)  # noqa: S104  # what listens everywhere
-    return f"http://{f'[{host}]' if ':' in host else host}:{http.port}{http.prefix}"
+    return f"{http.scheme}://{f'[{host}]' if ':' in host else host}:{http.port}{http.prefix}"
 
 
 def _base_url(url: str) -> tuple[str, dict[str, str]]:
@@ -140,6 +150,15 @@ def _credentials(headers: tuple[str, ...], user: str | None) -> dict[str, str]:
         name, colon, password = user.partition(":")
         sent |= _basic(name, password if colon else click.prompt("Password", hide_input=True, err=True))
     return sent
+
+
+def _token(file: Path | None) -> dict[str, str]:
+    token = (file.read_text(encoding="utf-8") if file is not None else os.environ.get("FILEROOM_TOKEN", "")).strip()
+    if not token:
+        return {}
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise click.BadParameter("the token is not one line of ASCII", param_hint="--token-file")
+    return {"Authorization": f"Bearer {token}"}
 
 
 def _basic(name: str, password: str) -> dict[str, str]:

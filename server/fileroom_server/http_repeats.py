@@ -1,8 +1,8 @@
 """Requests that come again byte for byte, answered before they are read: a viewer polls, many ask for the same list.
 
 What was kept as an answer (fileroom_dicomweb.recent_answers) is kept here with its head, under the very bytes that
-asked for it and the address they came from, for as long as the index stays as it is. As there: who may ask has to be
-found out before this.
+asked for it and the address they came from, for as long as the index stays as it is, and no longer than whoever asked
+may be believed to be who they are: their token is among these bytes.
 """
 
 import socket
@@ -34,6 +34,7 @@ class _Answer(NamedTuple):
 
     before: bytes
     behind: bytes
+    valid_until: float | None
     operation: str
     counts: AnswerCounts
     tally: Tally | None  # what counts how often it is given again, for the audit log
@@ -62,7 +63,7 @@ class Repeats:
         begun = time.perf_counter()
         key = (head, address)
         answer = self._recent.find(key)
-        if answer is None:
+        if answer is None or (answer.valid_until is not None and time.monotonic() >= answer.valid_until):
             self._asked.request = (connection, key)
             if head.startswith(b"GET "):
                 table.KEPT_ANSWERS.inc("requests", "miss")
@@ -87,10 +88,12 @@ class Repeats:
         body: bytes,
         operation: str = OTHER,
         tally: Tally | None = None,
+        valid_until: float | None = None,
     ) -> None:
         """To be told of an answer to the request that this thread has last looked at, by the lines of its head.
 
         `operation` is what it is counted as when it is given again.
+        `valid_until`: how long whoever asked may be taken for who they are, on the monotonic clock; None is for ever.
         """
         asked: tuple[socket.socket, tuple[bytes, str]] | None = getattr(self._asked, "request", None)
         self.forget()
@@ -107,7 +110,7 @@ class Repeats:
         before = "".join([*lines[:place], _DATE]).encode("latin-1")
         behind = "".join(["\r\n", *lines[place + 1 :]]).encode("latin-1") + body
         counts = AnswerCounts(operation, "200", len(body), table.KEPT_ANSWERS.place("requests", "hit"))
-        kept = _Answer(before, behind, operation, counts, tally)
+        kept = _Answer(before, behind, valid_until, operation, counts, tally)
         self._recent.keep(version, key, kept, len(head) + len(before) + len(behind))
 
     def _answered(self, answer: _Answer, begun: float) -> None:

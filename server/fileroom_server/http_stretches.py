@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn.http.wsgi import Response  # type: ignore[import-untyped]
 
+from fileroom_dicomweb.access import IDENTITY, Identity
 from fileroom_dicomweb.audit import AUDIT_TALLY
 from fileroom_dicomweb.recent_answers import KEPT_OF_VERSION
 from fileroom_dicomweb.request_facts import OPERATION
@@ -62,8 +63,11 @@ class StretchSender:
         connection.sendall("".join(lines).encode("latin-1") + answer[0])
         response.headers_sent = True
         response.sent = len(answer[0])
+        identity: Identity | None = environ.get(IDENTITY)  # a kept answer is given to nobody who is refused
+        valid_until = identity.valid_until if identity is not None else None
         operation, tally = environ.get(OPERATION, OTHER), environ.get(AUDIT_TALLY)
-        self._repeats.keep(connection, environ.get(KEPT_OF_VERSION), lines, answer[0], operation, tally)
+        version = environ.get(KEPT_OF_VERSION)
+        self._repeats.keep(connection, version, lines, answer[0], operation, tally, valid_until)
         return True
 
 

@@ -3,6 +3,7 @@
 import errno
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -203,6 +204,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return False
         if conn.parser.unreader.buf.getvalue():
             return True
+        if isinstance(conn.sock, ssl.SSLSocket) and conn.sock.pending():
+            return True  # decrypted already: the poller would not hear of it
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
         for _ in range(_LINGER_MILLISECONDS):
@@ -220,6 +223,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """A problem body where gunicorn would write a page that quotes the request."""
+        if isinstance(exc, ssl.SSLError):
+            # nothing could be said to a client without a common key
+            self.log.warning("TLS with %s failed: %s", addr[0] if addr else "a local socket", exc.reason or "it ended")
+            return
         status, advice = refusal(exc)
         table.HTTP_REQUESTS.inc(OTHER, str(status.value))
         table.ERRORS_BY_KIND.inc("HTTP", type(exc).__name__)

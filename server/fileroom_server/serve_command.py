@@ -124,19 +124,20 @@ def _tell(configuration: Configuration, dicom_port: int, http_port: int) -> None
 
     dicom, http = configuration.dicom, configuration.http
     index = masked_url(configuration.database_url())
-    url = f"http://{address(reachable_host(http.host), http_port)}"
+    url = f"{http.scheme}://{address(reachable_host(http.host), http_port)}"
     is_installed = (configuration.viewer_folder() / "index.html").is_file()
     viewer = f"{url}/viewer/" if is_installed else f"not installed; get it with: {_command('viewer', 'install')}"
     peer = f"-aec {shlex.quote(dicom.ae_title)} {reachable_host(dicom.host)} {dicom_port}"
     if configuration.only_peers_may_call:
         peer = f"-aet {shlex.quote(configuration.peers[0].ae_title)} {peer}"
+    credential = '-H "X-API-Key: $KEY" ' if "api_keys" in http.authentication.methods else ""
     if dicom.tls.is_on:
         peer = f"{'+tls KEY CERTIFICATE' if dicom.tls.require_client_certificate else '+tla'} -ic {peer}"
     write_line(
         f"""fileroom is running.
 
   DICOM     {dicom.ae_title} at {address(dicom.host, dicom_port)}{", TLS" if dicom.tls.is_on else ""}
-  DICOMweb  http://{address(http.host, http_port)}{http.prefix}
+  DICOMweb  {http.scheme}://{address(http.host, http_port)}{http.prefix}
   Viewer    {viewer}
   Health    {url}/health/ready
   Data      {configuration.data.absolute()}
@@ -146,7 +147,7 @@ Try next:
 
   echoscu {peer}
   {_command("import")} FOLDER
-  curl {url}{http.prefix}/studies
+  curl {credential}{url}{http.prefix}/studies
 
 Ctrl-C stops it."""
     )

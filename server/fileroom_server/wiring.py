@@ -36,6 +36,7 @@ def storage_settings(configuration: Configuration) -> StorageSettings:
 
 def dicomweb_settings(configuration: Configuration) -> "DicomwebSettings":
     from fileroom_dicomweb.settings import DicomwebSettings  # with Flask, which commands do without
+    from fileroom_server.http_authentication import authentication_settings
 
     http = configuration.http
     return DicomwebSettings(
@@ -52,6 +53,7 @@ def dicomweb_settings(configuration: Configuration) -> "DicomwebSettings":
         cors_origins=http.cors_origins,
         allow_delete=http.allow_delete,
         metadata_cache_size=http.metadata_cache_size,
+        authentication=authentication_settings(configuration),
     )
 
 

@@ -11,6 +11,7 @@ from .index.arrival import Arrival
 from .index.audit.event import Actor
 from .index.deletions import DeletedObject, Deletion, Retention
 from .index.removal import RemovedInstance
+from .index.scope import Scope
 from .index.trash import Trash
 from .objects import ObjectStore
 
@@ -47,8 +48,8 @@ class Deleter:
         self._retention = retention
         self._notify = notify
 
-    def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None) -> Deletion:
-        deletion, removed = self._trash.delete(unique_keys, actor)
+    def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None, scope: Scope = None) -> Deletion:
+        deletion, removed = self._trash.delete(unique_keys, actor, scope)
         self.tell_deleted(removed)
         if not self._retention.undo_time:
             try:
@@ -61,9 +62,9 @@ class Deleter:
         for gone in removed:
             self._notify(InstanceDeleted(gone.study_instance_uid, gone.series_instance_uid, gone.sop_instance_uid))
 
-    def restore(self, pk: int, actor: Actor | None = None) -> Restoration:
+    def restore(self, pk: int, actor: Actor | None = None, scope: Scope = None) -> Restoration:
         """Brings back what can be brought back; cut short, it goes on where it was. Raises InstanceNotFound."""
-        self._trash.begin_restoration(pk, actor)
+        self._trash.begin_restoration(pk, actor, scope)
         restoration = Restoration()
         after = -1
         while page := self._trash.objects(pk, after, _RESTORE_PAGE):

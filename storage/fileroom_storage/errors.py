@@ -54,6 +54,18 @@ class InstanceNotFound(StorageError):
     """Nothing in the index has these UIDs."""
 
 
+class NotAuthorized(StorageError):
+    """What somebody wants to store is not theirs to store."""
+
+
+class ApiKeyExists(StorageError):
+    """A usable key has this name."""
+
+
+class ApiKeyNotFound(StorageError):
+    """No key that could be revoked has this name."""
+
+
 class DuplicateTransaction(StorageError):
     """A storage commitment request under a Transaction UID that another request has."""
 

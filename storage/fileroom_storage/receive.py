@@ -9,12 +9,14 @@ from functools import partial
 from typing import Literal
 
 from .attributes import Registry
-from .errors import UnusableObject, UnusableReason
+from .errors import NotAuthorized, UnusableObject, UnusableReason
 from .events import Event, InstanceDeleted, InstanceStored
 from .index.arrival import Arrival, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
 from .index.conflicts import ConflictType
 from .index.entity_rows import EntityRows
 from .index.ingest import Outcome
+from .index.rejection import rejection_of
+from .index.scope import Authority
 from .index.writer import IndexWriter, utc_now
 from .monitor import UNWATCHED, Monitor, Stage, StoredAs
 from .objects import ObjectStore, ObjectWriter
@@ -55,6 +57,7 @@ class ReadyObject:
     layout: FrameLayout | None
     digest: str
     provenance: Provenance
+    authority: Authority | None = None
 
 
 class Receiver:
@@ -91,12 +94,13 @@ class Receiver:
         sop_instance_uid: str,
         transfer_syntax_uid: str,
         provenance: Provenance,
+        authority: Authority | None = None,
     ) -> StoreOutcome:
         view = memoryview(data_set)
         header = self.header(view, transfer_syntax_uid, provenance.source)
         uids = instance_uids(header)
         with self._objects.create() as writer:
-            outcome = self._write(writer, view, header, uids, transfer_syntax_uid, provenance)
+            outcome = self._write(writer, view, header, uids, transfer_syntax_uid, provenance, authority)
         return _with_mismatches(outcome, sop_class_uid, sop_instance_uid)
 
     def begin_data_set(
@@ -121,16 +125,22 @@ class Receiver:
         uids: InstanceUids,
         transfer_syntax_uid: str,
         provenance: Provenance,
+        authority: Authority | None = None,
     ) -> StoreOutcome:
         """Writes a bare data set as a Part 10 file and stores it."""
         meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
         begun = time.perf_counter()
         writer.write(meta, data_set)
         self.monitor.took(Stage.WRITE, provenance.source, time.perf_counter() - begun)
-        return self.publish(ready_object(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance))
+        ready = ready_object(writer, data_set, header, uids, transfer_syntax_uid, len(meta), provenance)
+        return self.publish(ready, authority)
 
-    def publish(self, ready: "ReadyObject") -> StoreOutcome:
-        """Makes the written object durable and visible, then the index (DESIGN §3.1)."""
+    def publish(self, ready: "ReadyObject", authority: Authority | None = None) -> StoreOutcome:
+        """Makes the written object durable and visible, then the index (DESIGN §3.1). Raises NotAuthorized."""
+        if authority is not None:
+            is_note = rejection_of(ready.header, ready.uids.sop_class_uid) is not None
+            authority.check(ready.header.text("IssuerOfPatientID"), is_rejection_note=is_note)
+            ready = replace(ready, authority=authority)
         self._sync(ready)
         return self.submit(self._arrival(ready))
 
@@ -174,14 +184,17 @@ class Receiver:
         stored = StoredObject(
             ready.writer.publish(), size, ready.digest, ready.transfer_syntax_uid, ready.data_set_offset, ready.layout
         )
-        return arrival_of(ready.header, ready.uids, stored, ready.provenance, utc_now(), self.rows_of)
+        arrival = arrival_of(ready.header, ready.uids, stored, ready.provenance, utc_now(), self.rows_of)
+        return arrival if ready.authority is None else replace(arrival, authority=ready.authority)
 
     def submit(self, arrival: Arrival, *, adopted: bool = False) -> StoreOutcome:
         """Hands an arrival to the index. What is `adopted` was there before: only its finder may delete its object."""
         return self._told(arrival, self._writer.submit(arrival, adopted=adopted))
 
     def _told(self, arrival: Arrival, outcome: Outcome) -> StoreOutcome:
-        """What has become of an arrival, after those who observe have heard of it."""
+        """What has become of an arrival, after those who observe have heard of it. Raises NotAuthorized."""
+        if outcome.outside_scope:
+            raise NotAuthorized("its study, series or instance is outside of your scope")
         transfer = arrival.provenance.transfer
         if transfer is not None:
             study = outcome.study_instance_uid or arrival.study_instance_uid
@@ -218,13 +231,18 @@ class Receiver:
         return anew
 
     def rewrite(
-        self, data_set: memoryview, transfer_syntax_uid: str, provenance: Provenance, study: str | None
+        self,
+        data_set: memoryview,
+        transfer_syntax_uid: str,
+        provenance: Provenance,
+        study: str | None,
+        authority: Authority | None = None,
     ) -> StoreOutcome:
         """Stores a data set that came without its file meta information."""
         header = self.header(data_set, transfer_syntax_uid, provenance.source)
         uids = checked_uids(header, study)
         with self._objects.create() as writer:
-            return self._write(writer, data_set, header, uids, transfer_syntax_uid, provenance)
+            return self._write(writer, data_set, header, uids, transfer_syntax_uid, provenance, authority)
 
 
 class IncomingObject:
@@ -246,15 +264,21 @@ class IncomingObject:
     def discard(self) -> None:
         self._writer.discard()
 
-    def store(self, provenance: Provenance, *, study_instance_uid: str | None = None) -> StoreOutcome:
+    def store(
+        self,
+        provenance: Provenance,
+        *,
+        study_instance_uid: str | None = None,
+        authority: Authority | None = None,
+    ) -> StoreOutcome:
         """Returns once the object is durable and indexed.
 
-        `study_instance_uid` is the study it has to belong to, where the sender named one. Raises UnusableObject,
-        StorageUnavailable; the object is forgotten then.
+        `study_instance_uid` is the study it has to belong to, where the sender named one; `authority` what the sender
+        may do. Raises UnusableObject, NotAuthorized, StorageUnavailable; the object is forgotten then.
         """
         self.is_received(provenance.source)
         with self._writer as writer:
-            outcome = self._stored(writer, provenance, study_instance_uid)
+            outcome = self._stored(writer, provenance, study_instance_uid, authority)
         self.is_durable(provenance.source)
         return outcome
 
@@ -264,17 +288,22 @@ class IncomingObject:
     def is_durable(self, source: str) -> None:
         self._receiver.monitor.took(Stage.TOTAL, source, time.perf_counter() - self._begun)
 
-    def _stored(self, writer: ObjectWriter, provenance: Provenance, study_instance_uid: str | None) -> StoreOutcome:
+    def _stored(
+        self,
+        writer: ObjectWriter,
+        provenance: Provenance,
+        study_instance_uid: str | None,
+        authority: Authority | None,
+    ) -> StoreOutcome:
         buffer = memoryview(writer.buffer())
         meta = read_file_meta(buffer)
         data_set = buffer[meta.data_set_offset :]
         if not meta.has_preamble:
-            return self._receiver.rewrite(data_set, meta.transfer_syntax_uid, provenance, study_instance_uid)
+            return self._receiver.rewrite(data_set, meta.transfer_syntax_uid, provenance, study_instance_uid, authority)
         header = self._receiver.header(data_set, meta.transfer_syntax_uid, provenance.source)
         uids = checked_uids(header, study_instance_uid)
-        return self._receiver.publish(
-            ready_object(writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance)
-        )
+        ready = ready_object(writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance)
+        return self._receiver.publish(ready, authority)
 
     def ready(self, provenance: Provenance) -> ReadyObject:
         """What `store` would publish. Raises UnusableObject; the object is still to be discarded then."""

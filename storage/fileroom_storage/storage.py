@@ -14,6 +14,8 @@ from .deletion import Deleter, Restoration
 from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
 from .events import Event
 from .index import schema
+from .index.api_keys import PREFIX as API_KEY_PREFIX
+from .index.api_keys import ApiKey, ApiKeys
 from .index.arrival import Provenance
 from .index.audit.event import Actor
 from .index.audit.recorder import AuditLog
@@ -34,6 +36,7 @@ from .index.maintenance import Maintenance
 from .index.rejection import KEY_OBJECT_SELECTION_DOCUMENT, REJECTION_MEANINGS, REJECTION_SCHEME, known_rejection_code
 from .index.resolution import Conflict, Resolution
 from .index.schema import IndexSchema
+from .index.scope import Authority, Scope
 from .index.tables import standard_tables
 from .index.traced_statements import trace_statements
 from .index.trash import Trash
@@ -149,6 +152,11 @@ class Storage:
         return ImportJobs(self._engine, self._tables)
 
     @property
+    def api_keys(self) -> ApiKeys:
+        """The keys by which machines get in over HTTP."""
+        return ApiKeys(self._engine, self._tables)
+
+    @property
     def commitments(self) -> StorageCommitments:
         """The requests for storage commitment."""
         return StorageCommitments(self._commitment_engine, self._tables)
@@ -194,10 +202,11 @@ class Storage:
         sop_instance_uid: str,
         transfer_syntax_uid: str,
         provenance: Provenance,
+        authority: Authority | None = None,
     ) -> StoreOutcome:
         """Stores an encoded data set without preamble and file meta information, as C-STORE brings it.
 
-        Returns once it is durable. Raises UnusableObject, StorageUnavailable.
+        Returns once it is durable. Raises UnusableObject, NotAuthorized, StorageUnavailable.
         """
         return self._receiver.store_data_set(
             data_set,
@@ -205,6 +214,7 @@ class Storage:
             sop_instance_uid=sop_instance_uid,
             transfer_syntax_uid=transfer_syntax_uid,
             provenance=provenance,
+            authority=authority,
         )
 
     def receive_data_set(
@@ -245,9 +255,9 @@ class Storage:
 
     # -- retrieve ------------------------------------------------------------------------------------------
 
-    def locate(self, matches: Mapping[str, str]) -> Iterator[StoredInstance]:
-        """The instances under these unique keys, by study, series and instance number."""
-        return iter(self._reader.locate(matches))
+    def locate(self, matches: Mapping[str, str], scope: Scope = None) -> Iterator[StoredInstance]:
+        """The instances under these unique keys, by study, series and instance number; those of the scope."""
+        return iter(self._reader.locate(matches, scope))
 
     def open_object(self, instance: StoredInstance) -> BinaryIO:
         """The object as a Part 10 file, to be closed by the caller. Raises ObjectMissing."""
@@ -291,21 +301,23 @@ class Storage:
 
     # -- delete --------------------------------------------------------------------------------------------
 
-    def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None) -> Deletion:
+    def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None, scope: Scope = None) -> Deletion:
         """Takes all instances under these unique keys, by keyword, out of use, at once and all together.
 
-        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing. The audit
-        log names the `actor`, here and below.
+        Their bytes stay until the undo time is over. Raises InstanceNotFound where there is nothing of the scope.
+        The audit log names the `actor`, here and below.
         """
-        return self._deleter.delete(unique_keys, self.audit.actor(actor))
+        return self._deleter.delete(unique_keys, self.audit.actor(actor), scope)
 
-    def reject(self, unique_keys: Mapping[str, str], code: str, provenance: Provenance) -> Deletion:
+    def reject(
+        self, unique_keys: Mapping[str, str], code: str, provenance: Provenance, scope: Scope = None
+    ) -> Deletion:
         """Stores a rejection note about these instances, which takes them out of use (IHE IOCM).
 
         `code` is one of REJECTION_MEANINGS, bare or as `113001^DCM`. Raises InvalidQuery, InstanceNotFound.
         """
         code = known_rejection_code(code)
-        instances = list(self.locate(unique_keys))
+        instances = list(self.locate(unique_keys, scope))
         if not instances:
             raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
         note, uid = rejection_note(self.header(instances[0]), instances, code)
@@ -315,20 +327,21 @@ class Storage:
             sop_instance_uid=uid,
             transfer_syntax_uid=EXPLICIT_VR_LITTLE_ENDIAN,
             provenance=provenance,
+            authority=None if scope is None else Authority(scope),
         )
         return self._trash.rejection(uid)
 
-    def deletions(self) -> Iterator[Deletion]:
-        """What can be restored, newest first."""
-        return self._trash.deletions()
+    def deletions(self, scope: Scope = None) -> Iterator[Deletion]:
+        """What can be restored, newest first. Of a scope is what keeps nothing of others' patients."""
+        return self._trash.deletions(scope)
 
-    def deletion(self, pk: int) -> Deletion:
-        """Raises InstanceNotFound where it was restored or purged."""
-        return self._trash.deletion(pk)
+    def deletion(self, pk: int, scope: Scope = None) -> Deletion:
+        """Raises InstanceNotFound where it was restored or purged, or is not of the scope."""
+        return self._trash.deletion(pk, scope)
 
-    def restore(self, pk: int, actor: Actor | None = None) -> Restoration:
+    def restore(self, pk: int, actor: Actor | None = None, scope: Scope = None) -> Restoration:
         """Undoes a deletion; a rejection is revoked, and its note goes. Raises InstanceNotFound."""
-        return self._deleter.restore(pk, self.audit.actor(actor))
+        return self._deleter.restore(pk, self.audit.actor(actor), scope)
 
     def purge(self, pk: int, actor: Actor | None = None) -> int:
         """Ends the undo time of a deletion now; returns how many objects are gone for good. Raises InstanceNotFound."""
@@ -394,9 +407,13 @@ class Storage:
 
 
 __all__ = [
+    "API_KEY_PREFIX",
     "ORPHAN_SECONDS",
     "REJECTION_MEANINGS",
     "REJECTION_SCHEME",
+    "ApiKey",
+    "ApiKeys",
+    "Authority",
     "Claim",
     "CommitmentRequest",
     "CommitmentState",
@@ -425,6 +442,7 @@ __all__ = [
     "Reference",
     "Resolution",
     "Restoration",
+    "Scope",
     "Spool",
     "Spooled",
     "Stage",

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fileroom_dicomweb import DicomwebSettings, create_app
+from fileroom_dicomweb.authentication_settings import AuthenticationSettings, OidcSettings, ViewerLogin
 from fileroom_server.viewer_package import install
 from fileroom_storage.storage import Storage
 from tests.server.viewer_packages import package
@@ -199,6 +200,24 @@ class TestConfiguration:
         assert config["routerBasename"] == f"{base}/viewer"
         roots = config["dataSources"][0]["configuration"]
         assert (roots["qidoRoot"], roots["wadoUriRoot"]) == (f"{base}/rs", f"{base}/wado")
+
+    def test_login(self, client: Client) -> None:
+        oidc = OidcSettings("https://login.example.org:8443/realms/hospital", ("fileroom",))
+        login = ViewerLogin(oidc.issuer, "fileroom-viewer", "openid fileroom")
+        flask = client(authentication=AuthenticationSettings(oidc, api_keys=False, viewer=login))
+        [oidc_client] = configuration(flask.get("/viewer/app-config.js").text)["oidc"]
+        assert oidc_client["authority"] == oidc.issuer
+        assert (oidc_client["client_id"], oidc_client["scope"]) == ("fileroom-viewer", "openid fileroom")
+        assert oidc_client["response_type"] == "code"
+        policy = flask.get("/viewer/").headers["Content-Security-Policy"]
+        assert "connect-src 'self' https://login.example.org:8443 " in policy
+        assert "frame-src 'self' https://login.example.org:8443 " in policy
+        assert "script-src 'self' 'unsafe-eval' 'sha256-" in policy
+        for name in ("silent_redirect_uri", "post_logout_redirect_uri"):
+            page = flask.get(f"/viewer{oidc_client[name]}")
+            assert (page.status_code, page.mimetype) == (200, "text/html")
+            assert "http" not in page.text
+        assert "oidc" not in configuration(client().get("/viewer/app-config.js").text)
 
     def test_what_a_site_adds_comes_last(self, client: Client, tmp_path: Path) -> None:
         flask = client()

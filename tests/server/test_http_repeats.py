@@ -5,11 +5,13 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from fileroom_server.http_repeats import Repeats
+from fileroom_storage.index.writer import utc_now
 from fileroom_storage.storage import Storage, StorageSettings
 from tests.made import made, uid
 from tests.served import Served
@@ -85,6 +87,24 @@ def test_nothing_is_answered_once_the_index_has_changed(pair: Pair) -> None:
 def test_what_is_not_answered_again(pair: Pair, head: bytes, lines: list[str]) -> None:
     assert pair.ask(head, lines=lines) is None
     assert pair.ask(head, lines=lines) is None
+
+
+def test_nobody_is_answered_longer_than_they_are_believed(pair: Pair) -> None:
+    """A token is among the bytes that are asked with; when it is over, nothing of the index has changed."""
+    for seconds, expected in ((60.0, True), (-0.001, False)):
+        head = GET.replace(b"Host", b"Authorization: Bearer %d\r\nHost" % seconds)
+        pair.client.sendall(head)
+        assert not pair.repeats.answer(pair.ours, ADDRESS)
+        pair.ours.setblocking(True)
+        assert pair.ours.recv(1 << 16) == head
+        pair.repeats.keep(pair.ours, 1, LINES, b"[]", valid_until=time.monotonic() + seconds)
+        pair.client.sendall(head)
+        assert pair.repeats.answer(pair.ours, ADDRESS) is expected
+        if expected:
+            assert pair.client.recv(1 << 16).endswith(b"[]")
+        else:
+            pair.ours.setblocking(True)
+            assert pair.ours.recv(1 << 16) == head
 
 
 def test_another_request_or_another_client_is_another(pair: Pair) -> None:
@@ -206,3 +226,30 @@ def test_one_thread_tells_its_connections_apart(tmp_path: Path) -> None:
             assert b'"P%d"' % (number + 1) in client.answer()[1]
         for client in clients:
             client.close()
+
+
+def test_a_key_that_is_revoked_is_answered_no_more(tmp_path: Path) -> None:
+    """Byte for byte the same request, over one connection, of a server with all that it keeps."""
+    environment = {"FILEROOM_HTTP__WORKERS": "1", "FILEROOM_HTTP__AUTHENTICATION__METHODS": "api_keys"}
+    with Served(tmp_path / "data", **environment) as served, Storage.open(StorageSettings(served.data)) as storage:
+        store(storage, made())
+        head = "GET /dicom-web/studies HTTP/1.1\r\nHost: pacs\r\nX-API-Key: %s\r\n\r\n"
+        texts = [storage.api_keys.create(name, ["read"])[1] for name in ("one", "two")]
+        _, over = storage.api_keys.create("over", ["read"], expires_at=utc_now() + timedelta(seconds=4))
+        client = Client(served)
+
+        def status(text: str) -> int:
+            client.send((head % text).encode())
+            return int(client.answer()[0].split()[1])
+
+        assert [status(text) for text in [*texts, over] * 4] == [200] * 12
+        assert status("frk_") == 401
+        storage.api_keys.revoke("one")
+        deadline = time.monotonic() + 60
+        while status(texts[0]) == 200:
+            assert time.monotonic() < deadline
+        assert status(texts[1]) == 200
+        while status(over) == 200:
+            assert time.monotonic() < deadline
+        assert status(texts[1]) == 200
+        client.close()

@@ -14,6 +14,7 @@ from ..parse.header import Header
 from .audit.transfer import Transfer
 from .rejection import Rejection, rejection_of
 from .rows import Element, to_column, to_row, without_nul
+from .scope import Authority
 from .tables import WORD_LENGTH
 from .types import TEXT_LENGTH, UID_LENGTH
 
@@ -78,6 +79,7 @@ class Arrival:
     provenance: Provenance
     received_at: dt.datetime
     rejection: Rejection | None = None  # what it says where it is a rejection note
+    authority: Authority | None = None  # of whoever sent it; None: all that can be done
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from ..errors import InstanceNotFound
 from .arrival import PROVENANCE_COLUMNS, Arrival, Provenance
 from .prepared import insert_row, rows_by_keys
 from .rejection import RETENTION_EXPIRED
+from .scope import Scope, deletion_within
 from .tables import Tables
 
 _PAGE = 500
@@ -164,10 +165,12 @@ def settle(connection: Connection, tables: Tables, deletion_pk: int) -> int:
     return int(number)
 
 
-def list_deletions(engine: Engine, tables: Tables) -> Iterator[Deletion]:
+def list_deletions(engine: Engine, tables: Tables, scope: Scope = None) -> Iterator[Deletion]:
     """Those that can be undone, newest first; in pages, so that no long read holds up writers."""
     table = tables.deletion
     statement = select(table).where(table.c.purging.is_(False)).order_by(table.c.pk.desc()).limit(_PAGE)
+    if scope is not None:
+        statement = statement.where(deletion_within(tables, scope))
     page = statement
     while True:
         with engine.connect() as connection:
@@ -178,10 +181,14 @@ def list_deletions(engine: Engine, tables: Tables) -> Iterator[Deletion]:
         page = statement.where(table.c.pk < rows[-1]["pk"])
 
 
-def read_deletion(connection: Connection, tables: Tables, pk: int, *, lock: bool = False) -> Deletion:
-    """Raises InstanceNotFound where there is none, or where its purge has begun."""
+def read_deletion(
+    connection: Connection, tables: Tables, pk: int, scope: Scope = None, *, lock: bool = False
+) -> Deletion:
+    """Raises InstanceNotFound where there is none of this scope, or where its purge has begun."""
     table = tables.deletion
     statement = select(table).where(table.c.pk == pk, table.c.purging.is_(False))
+    if scope is not None:
+        statement = statement.where(deletion_within(tables, scope))
     row = connection.execute(statement.with_for_update() if lock else statement).mappings().one_or_none()
     if row is None:
         raise InstanceNotFound(

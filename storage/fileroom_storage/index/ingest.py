@@ -5,7 +5,7 @@ conflict says so. Rows are locked from the patient down, each level by ascending
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from .known_hierarchy import KnownHierarchy
 from .new_instances import NewInstance, insert_instances
 from .prepared import rows_by_keys
 from .removal import RemovedInstance
+from .scope import issuers_within
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 
 
@@ -29,6 +30,7 @@ class Outcome:
     """What became of one arrival."""
 
     stored: bool = False  # this very object is now the indexed one
+    outside_scope: bool = False  # it belongs to what its sender may not see, and nothing was done
     kept: bool = False  # its bytes are referred to, by an instance or by a conflict
     study_instance_uid: str = ""
     series_instance_uid: str = ""
@@ -83,6 +85,7 @@ class _Batch:
             self._lock_hierarchy([arrival for arrival, _ in fresh])
             for arrival, outcome in fresh:
                 self._place(arrival, outcome)
+            fresh = [(arrival, outcome) for arrival, outcome in fresh if not outcome.outside_scope]
             insert_instances(
                 self.connection,
                 self.tables,
@@ -144,6 +147,9 @@ class _Batch:
         return {row["sop_instance_uid"]: dict(row) for row in self.connection.execute(statement).mappings()}
 
     def _meet_known(self, arrival: Arrival, outcome: Outcome, known: Mapping[str, Any]) -> None:
+        if self._is_outside(arrival, lambda: self._parents_of(known)[Level.PATIENT]["issuer_pk"]):
+            outcome.outside_scope = True
+            return
         outcome.study_instance_uid = known["study_instance_uid"]
         outcome.series_instance_uid = known["series_instance_uid"]
         if known["digest"] == arrival.stored_object.digest:
@@ -262,6 +268,12 @@ class _Batch:
 
     def _place(self, arrival: Arrival, outcome: Outcome) -> None:
         series = self.series.get(arrival.series_instance_uid)
+        there = (
+            self._studies_by_pk[series.values["study_pk"]] if series else self.studies.get(arrival.study_instance_uid)
+        )
+        if there and self._is_outside(arrival, lambda: self.patients[there.values["patient_pk"]].values["issuer_pk"]):
+            outcome.outside_scope = True
+            return
         if series is None:
             study = self.studies.get(arrival.study_instance_uid) or self._create_study(arrival)
             series = self._create_series(arrival, study)
@@ -282,6 +294,14 @@ class _Batch:
             study.fill(self.tables, arrival.rows[Level.STUDY])
             series.fill(self.tables, arrival.rows[Level.SERIES])
         self._count(arrival, patient, study, series)
+
+    def _is_outside(self, arrival: Arrival, issuer_pk: Callable[[], int]) -> bool:
+        """Whether an arrival would get to an issuer whose patients its sender may not see."""
+        scope = arrival.authority.scope if arrival.authority is not None else None
+        if scope is None:
+            return False
+        within = issuers_within(self.tables, scope)
+        return issuer_pk() not in set(self.connection.execute(within).scalars())
 
     def _create_study(self, arrival: Arrival) -> Entity:
         key = self._patient_key(arrival)

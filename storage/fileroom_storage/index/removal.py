@@ -13,6 +13,7 @@ from .arrival import Arrival
 from .conflicts import ConflictState
 from .deletions import DeletionReason, Retention, begin, conflict_copies, keep_objects, settle
 from .entities import Entity, IndexChanged, delete_searchable, lock, save
+from .scope import Scope, patient_within
 from .tables import Tables
 
 _PAGE = 1000  # keys in one statement
@@ -27,8 +28,8 @@ class RemovedInstance:
     sop_instance_uid: str
 
 
-def under(tables: Tables, unique_keys: Mapping[str, str]) -> ColumnElement[bool]:
-    """The instances under these unique keys, by keyword. Raises InvalidQuery."""
+def under(tables: Tables, unique_keys: Mapping[str, str], scope: Scope = None) -> ColumnElement[bool]:
+    """The instances under these unique keys, by keyword, that are of the scope. Raises InvalidQuery."""
     if not unique_keys:
         raise InvalidQuery("no unique key is given; name what is to be deleted")
     conditions: list[ColumnElement[bool]] = []
@@ -37,6 +38,8 @@ def under(tables: Tables, unique_keys: Mapping[str, str]) -> ColumnElement[bool]
         if attribute is None or attribute is not tables.registry.unique_key(attribute.level) or not uid.isascii():
             raise InvalidQuery(f"{keyword} names nothing to delete; name a study, a series or an instance", keyword)
         conditions.append(tables.entity(attribute.level).c[attribute.column] == uid)
+    if scope is not None:
+        conditions.append(patient_within(tables, scope))
     return and_(*conditions)
 
 
@@ -119,6 +122,8 @@ def reject_instances(
     for start in range(0, len(uids), _PAGE):
         condition: ColumnElement[bool] = tables.instance.c.sop_instance_uid.in_(uids[start : start + _PAGE])
         condition &= tables.study.c.study_instance_uid.in_(studies)
+        if note.authority is not None and note.authority.scope is not None:
+            condition &= patient_within(tables, note.authority.scope)
         removed += remove_instances(connection, tables, condition, now, deletion_pk=deletion_pk, with_conflicts=True)
     if settle(connection, tables, deletion_pk) and len({gone.series_instance_uid for gone in removed}) == 1:
         narrowed = {"series_instance_uid": removed[0].series_instance_uid}
@@ -189,6 +194,7 @@ def _kept(tables: Tables, deletion_pk: int, pks: list[int]) -> Select[Any]:
             instance.c.size,
             instance.c.digest,
             instance.c.available_transfer_syntax_uid.label("transfer_syntax_uid"),
+            tables.issuer.c.issuer_of_patient_id,
             instance.c.source,
             instance.c.called_ae_title,
             instance.c.calling_ae_title,
@@ -198,6 +204,8 @@ def _kept(tables: Tables, deletion_pk: int, pks: list[int]) -> Select[Any]:
         )
         .join(series, instance.c.series_pk == series.c.pk)
         .join(study, series.c.study_pk == study.c.pk)
+        .join(tables.patient, study.c.patient_pk == tables.patient.c.pk)
+        .join(tables.issuer, tables.patient.c.issuer_pk == tables.issuer.c.pk)
         .where(instance.c.pk.in_(pks))
         .order_by(instance.c.pk)
     )

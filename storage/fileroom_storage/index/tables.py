@@ -71,6 +71,7 @@ class Tables:
         self.change = self._change()
         self.deletion = self._deletion()
         self.deleted_object = self._deleted_object()
+        self.api_key = self._api_key()
         self.storage_commitment, self.storage_commitment_reference = commitment_tables(self._table)
         self.audit_log = audit.audit_log(self._table)
         self.audit_chain = audit.audit_chain(self._table)
@@ -275,10 +276,28 @@ class Tables:
             Column("size", BigInteger, nullable=False),
             Column("digest", ExactText(64), nullable=False),
             Column("transfer_syntax_uid", ExactText(), nullable=False),
+            # of the patient that it was indexed under; null where it was under none
+            Column("issuer_of_patient_id", ExactText()),
             *_provenance(nullable=True),
             UniqueConstraint("location"),
             Index(None, "deletion_pk", "pk"),
             Index(None, "sop_instance_uid"),
+        )
+
+    def _api_key(self) -> Table:
+        return self._table(
+            "api_key",
+            Column("pk", surrogate_key(), primary_key=True),
+            # the part of a key that names it; the digest is of the whole
+            Column("identifier", ExactText(32), nullable=False),
+            Column("digest", ExactText(64), nullable=False),
+            Column("name", ExactText(), nullable=False),
+            Column("permissions", ExactText(), nullable=False),  # parted by commas
+            Column("scope", LongText()),  # a JSON list of issuers; null: all
+            Column("created_at", microsecond_datetime(), nullable=False),
+            Column("expires_at", microsecond_datetime()),
+            Column("revoked_at", microsecond_datetime()),
+            UniqueConstraint("identifier"),
         )
 
 
@@ -374,7 +393,9 @@ _COMPOSITE_INDEXED = frozenset(
 
 def _composite_indexes(level: Level, table: Table) -> Iterator[tuple[ColumnElement[Any], ...]]:
     columns = table.c
-    if level is Level.STUDY:
+    if level is Level.PATIENT:
+        yield (columns.issuer_pk,)  # whoever sees one issuer's patients begins with them
+    elif level is Level.STUDY:
         # a study list is read newest first, backwards, what has no date last: only PostgreSQL has to be told
         newest_last = (columns.study_date.nulls_first(), columns.study_time.nulls_first(), columns.pk)
         # with all that decides whether and where a study is in a list, so that only those shown are looked up

@@ -15,6 +15,7 @@ from .deletions import DeletedObject, Deletion, DeletionReason, Retention
 from .engine import unavailable_errors, write_transaction
 from .ingest import Outcome, ingest
 from .removal import RemovedInstance, remove_instances, under
+from .scope import Scope
 from .tables import Tables
 from .writer import retried, utc_now
 
@@ -31,20 +32,20 @@ class Trash:
         self._retention = retention
 
     def delete(
-        self, unique_keys: Mapping[str, str], actor: Actor | None = None
+        self, unique_keys: Mapping[str, str], actor: Actor | None = None, scope: Scope = None
     ) -> tuple[Deletion, list[RemovedInstance]]:
         """Takes all instances under these keys out of the index, at once. Raises InstanceNotFound, InvalidQuery.
 
         The audit log says that `actor` did so.
         """
-        condition = under(self._tables, unique_keys)
+        condition = under(self._tables, unique_keys, scope)
 
         def transaction() -> tuple[Deletion, list[RemovedInstance]]:
             now = utc_now()
             with write_transaction(self._engine) as connection:
                 # who it is about is known when it is gone
-                scope: dict[str, str | None] = {"study_instance_uid": ""}
-                pk = deletions.begin(connection, self._tables, self._retention, DeletionReason.REQUEST, scope, now)
+                about: dict[str, str | None] = {"study_instance_uid": ""}
+                pk = deletions.begin(connection, self._tables, self._retention, DeletionReason.REQUEST, about, now)
                 patient_id = patient_of(connection, self._tables, condition) if actor else None
                 removed = remove_instances(
                     connection, self._tables, condition, now, deletion_pk=pk, with_conflicts=True
@@ -52,13 +53,13 @@ class Trash:
                 if not removed:
                     raise InstanceNotFound("Nothing is stored under these UIDs; a search tells what is.")
                 first = removed[0]
-                scope = {"study_instance_uid": first.study_instance_uid}
+                about = {"study_instance_uid": first.study_instance_uid}
                 if unique_keys.keys() & {"SeriesInstanceUID", "SOPInstanceUID"}:
-                    scope["series_instance_uid"] = first.series_instance_uid
+                    about["series_instance_uid"] = first.series_instance_uid
                 if "SOPInstanceUID" in unique_keys:
-                    scope["sop_instance_uid"] = first.sop_instance_uid
+                    about["sop_instance_uid"] = first.sop_instance_uid
                 table = self._tables.deletion
-                connection.execute(update(table).where(table.c.pk == pk), scope)
+                connection.execute(update(table).where(table.c.pk == pk), about)
                 deletions.settle(connection, self._tables, pk)
                 deletion = deletions.read_deletion(connection, self._tables, pk)
                 if actor is not None:
@@ -82,13 +83,13 @@ class Trash:
         with unavailable_errors():
             return retried(transaction)
 
-    def deletions(self) -> Iterator[Deletion]:
+    def deletions(self, scope: Scope = None) -> Iterator[Deletion]:
         with unavailable_errors():
-            yield from deletions.list_deletions(self._engine, self._tables)
+            yield from deletions.list_deletions(self._engine, self._tables, scope)
 
-    def deletion(self, pk: int) -> Deletion:
+    def deletion(self, pk: int, scope: Scope = None) -> Deletion:
         with unavailable_errors(), self._engine.connect() as connection:
-            return deletions.read_deletion(connection, self._tables, pk)
+            return deletions.read_deletion(connection, self._tables, pk, scope)
 
     def rejection(self, note_uid: str) -> Deletion:
         """What a rejection note took out of use. Raises InstanceNotFound where that was nothing."""
@@ -101,11 +102,13 @@ class Trash:
 
     # -- restore -------------------------------------------------------------------------------------------
 
-    def begin_restoration(self, pk: int, actor: Actor | None = None) -> Deletion:
+    def begin_restoration(self, pk: int, actor: Actor | None = None, scope: Scope = None) -> Deletion:
         """Keeps the purger away from it. Raises InstanceNotFound. The audit log says that `actor` restores it."""
 
         def transaction() -> Deletion:
             with write_transaction(self._engine) as connection:
+                if scope is not None:
+                    deletions.read_deletion(connection, self._tables, pk, scope)
                 deletion = deletions.read_deletion(connection, self._tables, pk, lock=True)
                 deletions.postpone(connection, self._tables, deletion, utc_now() + _RESTORATION_TIME)
                 if actor is not None:

@@ -10,12 +10,14 @@ from sqlalchemy import Column, ColumnElement, Connection, Integer, Select, bindp
 from ..attributes import Level
 from ..errors import InvalidQuery
 from ..index.prepared import prepared
+from ..index.scope import Scope, patient_within
 from ..index.tables import Tables
 from .matching import searchable
 
 _FRAME_ENTRY = 16  # two 64-bit numbers: where the frame's fragments begin and end
 _RUNS_AT_A_TIME = 50  # columns of one statement
 _GAP = 64  # entries that are read without need are cheaper than another statement
+_MOST_PREPARED_ISSUERS = 32  # there is a statement for each number of them
 _MOST_UIDS = 10_000  # every database gives up somewhere beyond
 
 
@@ -57,26 +59,42 @@ class Locator:
         self._tables = tables
         self._unique_keys = {key.keyword: key for key in map(tables.registry.unique_key, Level)}
 
-    def locate(self, connection: Connection, matches: Mapping[str, str]) -> list[StoredInstance]:
+    def locate(self, connection: Connection, matches: Mapping[str, str], scope: Scope = None) -> list[StoredInstance]:
         """By study, series and instance number. `matches` is by keyword; several UIDs are parted by backslashes."""
         if not matches:
             raise InvalidQuery("no unique key is given; name what is to be retrieved")
         asked = {keyword: self._values(keyword, value) for keyword, value in matches.items()}
-        if not all(asked.values()):
+        if not all(asked.values()) or scope == frozenset():
             return []
-        if any(len(values) > 1 for values in asked.values()):
-            conditions = [self._column(keyword).in_(values) for keyword, values in asked.items()]
-            return [_stored_instance(row) for row in connection.execute(self._statement(asked, conditions))]
-        statement = prepared(
+        if any(len(values) > 1 for values in asked.values()) or len(scope or ()) > _MOST_PREPARED_ISSUERS:
+            conditions: list[ColumnElement[bool]] = [self._column(name).in_(values) for name, values in asked.items()]
+            if scope is not None:
+                conditions.append(patient_within(self._tables, scope))
+            statement = self._statement(asked, conditions, with_patient=scope is not None)
+            return [_stored_instance(row) for row in connection.execute(statement)]
+        issuers = {f"issuer_{number}": name for number, name in enumerate(scope or ())}
+        known = prepared(
             connection,
             self._tables,
-            ("locate", tuple(asked)),
-            lambda: self._statement(asked, [self._column(keyword) == bindparam(keyword) for keyword in asked]),
+            ("locate", tuple(asked), len(issuers)),
+            lambda: self._single_statement(asked, issuers),
         )
-        rows = statement.rows(connection, {keyword: value for keyword, (value,) in asked.items()})
+        rows = known.rows(connection, {**{keyword: value for keyword, (value,) in asked.items()}, **issuers})
         return [_stored_instance(row) for row in rows]
 
-    def _statement(self, asked: Iterable[str], conditions: Iterable[ColumnElement[bool]]) -> Select[Any]:
+    def _single_statement(self, asked: Iterable[str], issuers: Iterable[str]) -> Select[Any]:
+        """For one value of each key; `issuers` are the names of the parameters that the scope is given by."""
+        conditions: list[ColumnElement[bool]] = [self._column(keyword) == bindparam(keyword) for keyword in asked]
+        issuer = self._tables.issuer
+        column = issuer.c.issuer_of_patient_id
+        names = [bindparam(name, type_=column.type) for name in issuers]
+        if names:
+            conditions.append(self._tables.patient.c.issuer_pk.in_(select(issuer.c.pk).where(column.in_(names))))
+        return self._statement(asked, conditions, with_patient=bool(names))
+
+    def _statement(
+        self, asked: Iterable[str], conditions: Iterable[ColumnElement[bool]], *, with_patient: bool
+    ) -> Select[Any]:
         instance, series, study, patient = (self._tables.entity(level) for level in reversed(Level))
         statement = (
             select(
@@ -100,7 +118,7 @@ class Locator:
             .join(series, instance.c.series_pk == series.c.pk)
             .join(study, series.c.study_pk == study.c.pk)
         )
-        if any(self._unique_keys[keyword].level is Level.PATIENT for keyword in asked):
+        if with_patient or any(self._unique_keys[keyword].level is Level.PATIENT for keyword in asked):
             statement = statement.join(patient, study.c.patient_pk == patient.c.pk)
         return statement.where(*conditions).order_by(
             series.c.study_pk, series.c.series_number, series.c.pk, instance.c.instance_number, instance.c.pk

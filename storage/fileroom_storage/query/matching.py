@@ -9,6 +9,7 @@ from sqlalchemy import Column, ColumnElement, Select, and_, false, func, literal
 from ..attributes import Attribute, Level, Origin
 from ..errors import InvalidQuery
 from ..index.rows import number_of, number_text, whole_number_of, without_nul
+from ..index.scope import patient_within
 from ..index.tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 from ..index.types import ExactText
 from ..index.value_pattern import value_pattern
@@ -55,7 +56,16 @@ class Matcher:
                 match = self._match(self._attribute(keyword), value)
                 if match is not None:
                     matches.append(match)
+        if self._query.scope is not None:
+            matches.append(self._within(self._query.scope))
         return matches
+
+    def _within(self, scope: frozenset[str]) -> Match:
+        """Whoever asks sees these issuers' patients only, whatever else is asked for."""
+        patient = self._tables.patient
+        condition = patient_within(self._tables, scope)
+        found = select(patient.c.pk.label("pk")).where(condition)
+        return Match(Level.PATIENT, patient, condition, candidates=(found,), exact=True)
 
     def _attribute(self, keyword: str) -> Attribute:
         attribute = self._tables.registry.get(keyword)

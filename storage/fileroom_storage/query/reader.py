@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Engine, select
 
 from ..index.engine import unavailable_errors
+from ..index.scope import Scope
 from ..index.tables import Tables
 from ..monitor import UNWATCHED, Monitor
 from .inventory import IndexedObject, conflict_objects, indexed_objects, last_change, locations_of, unknown_locations
@@ -44,9 +45,9 @@ class IndexReader:
         with unavailable_errors(), self._engine.connect() as connection:
             return self._finder.count(connection, query)
 
-    def locate(self, matches: Mapping[str, str]) -> list[StoredInstance]:
+    def locate(self, matches: Mapping[str, str], scope: Scope = None) -> list[StoredInstance]:
         with unavailable_errors(), self._engine.connect() as connection:
-            return self._locator.locate(connection, matches)
+            return self._locator.locate(connection, matches, scope)
 
     def frame_entries(self, pk: int, numbers: Sequence[int]) -> dict[int, bytes]:
         with unavailable_errors(), self._engine.connect() as connection:

@@ -10,6 +10,7 @@ class Place:
 
     def __init__(self, data: Path, database: str) -> None:
         self.data = data
+        self.database = database
         self._where = ("--data", str(data), "--database", database)
 
     def run(self, *arguments: str | Path) -> tuple[int, str, str]:

@@ -25,6 +25,10 @@ COMMANDS = commands(main)
 def test_these_are_all() -> None:
     assert {" ".join(path) for path in COMMANDS} == {
         "serve",
+        "audit export",
+        "audit heads",
+        "audit list",
+        "audit verify",
         "import",
         "check",
         "db current",
@@ -42,6 +46,9 @@ def test_these_are_all() -> None:
         "deleted restore",
         "deleted purge",
         "doctor",
+        "keys create",
+        "keys list",
+        "keys revoke",
         "viewer install",
         "viewer remove",
         "viewer status",

@@ -10,6 +10,8 @@ import pytest
 import requests
 
 from tests.databases import free_port
+from tests.dicomweb.objects import data_set, part10
+from tests.made import uid
 from tests.served import Served
 from tests.server.cli.commands import fileroom
 from tests.server.cli.terminal import on_a_terminal
@@ -148,3 +150,30 @@ def test_a_url_in_any_of_its_forms(archive: Served) -> None:
     finished = fileroom("doctor", archive.dicomweb.replace("http://", "http://somebody:pass@"))
     assert finished.stdout.startswith(f"DICOMweb at {archive.dicomweb}\n")
     assert "pass@" not in finished.stdout
+
+
+def test_a_server_that_asks_who_comes(tmp_path: Path) -> None:
+    where = ("--data", tmp_path / "data")
+    made = fileroom("keys", "create", "doctor", "--permission", "read", "--permission", "write", *where)
+    file = tmp_path / "token"
+    file.write_text(made.stdout)
+    with Served(tmp_path / "data", FILEROOM_HTTP__AUTHENTICATION__METHODS="api_keys") as served:
+        uids = {"StudyInstanceUID": uid(7), "SeriesInstanceUID": uid(7, 1), "SOPInstanceUID": uid(7, 1, 1)}
+        stored = requests.post(
+            f"{served.dicomweb}/studies",
+            part10(data_set(**uids)),
+            headers={"Content-Type": "application/dicom", "X-API-Key": made.stdout.strip()},
+            timeout=60,
+        )
+        assert stored.status_code == 200
+        refused = fileroom("doctor", served.dicomweb)
+        assert refused.returncode == 1
+        assert "401" in refused.stdout
+        known = fileroom("doctor", served.dicomweb, "--token-file", str(file))
+        assert known.returncode == 0, known.stdout
+        by_variable = fileroom("doctor", served.dicomweb, "--json", FILEROOM_TOKEN=made.stdout.strip())
+        assert by_variable.returncode == 0, by_variable.stdout
+        for text in (known.stdout, by_variable.stdout):
+            assert made.stdout.strip()[-43:] not in text
+    file.write_text("two words")
+    assert fileroom("doctor", "http://127.0.0.1:1", "--token-file", file).returncode == 2
