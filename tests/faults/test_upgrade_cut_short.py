@@ -1,0 +1,85 @@
+"""`kill -9` while the index is made: the next start goes on where it was."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from fileroom_storage.errors import SchemaNotCurrent
+from fileroom_storage.index import schema
+from fileroom_storage.index.engine import create_engine
+from fileroom_storage.index.tables import standard_tables
+from fileroom_storage.index.views import has_views
+from tests.databases import Databases
+
+ROOT = Path(__file__).parents[2]
+LONG = int(os.environ.get("FAULT_ROUNDS", "20")) > 20
+_NEVER = 10_000
+_DYING = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from fileroom_storage.storage import IndexSchema
+
+steps = 0
+
+@event.listens_for(Engine, "after_cursor_execute")
+def count(connection, cursor, statement, *_):
+    global steps
+    if statement.lstrip().split(" ")[0].upper() in ("CREATE", "ALTER", "DROP", "UPDATE", "INSERT"):
+        steps += 1
+        if steps == int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+with IndexSchema(sys.argv[1]) as index:
+    index.create_if_empty()
+print(steps)
+"""
+
+
+def made_until(url: str, step: int) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", _DYING, url, str(step)], capture_output=True, text=True, timeout=250, cwd=ROOT
+    )
+
+
+@pytest.mark.timeout(0 if LONG else 300)
+@pytest.mark.parametrize(("kind", "rounds"), [("mariadb", 8), ("postgresql", 2), ("sqlite", 2)])
+def test_the_next_start_goes_on(kind: str, rounds: int, databases: Databases, tmp_path: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    with databases.fresh(kind, tmp_path / "whole") as url:
+        whole = made_until(url, _NEVER)
+        assert whole.returncode == 0, whole.stderr
+        steps = int(whole.stdout)
+    assert steps > 60
+    for step in range(1, steps + 1) if LONG else random.Random(5).sample(range(1, steps + 1), rounds):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        with databases.fresh(kind, folder) as url:
+            killed = made_until(url, step)
+            assert killed.returncode == -signal.SIGKILL, killed.stderr
+            engine = create_engine(url)
+            schema.create_if_empty(engine)
+            schema.check_current(engine)
+            assert has_views(engine)
+            with engine.connect() as connection:
+                context = MigrationContext.configure(connection, opts={"compare_type": True})
+                assert compare_metadata(context, standard_tables().metadata) == [], f"killed at step {step}"
+            engine.dispose()
+
+
+def test_a_table_of_somebody_else_is_not_taken_for_a_step_done(databases: Databases, tmp_path: Path) -> None:
+    with databases.fresh("mariadb", tmp_path) as url:
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE deletion (pk INTEGER PRIMARY KEY, what VARCHAR(10))"))
+        # what has no column of that name fails by itself, what would be filled later must not
+        with pytest.raises(SchemaNotCurrent, match="database of its own"):
+            schema.create_if_empty(engine)
+        engine.dispose()
