@@ -78,8 +78,7 @@ def test_a_table_of_somebody_else_is_not_taken_for_a_step_done(databases: Databa
     with databases.fresh("mariadb", tmp_path) as url:
         engine = create_engine(url)
         with engine.begin() as connection:
-            connection.execute(text("CREATE TABLE deletion (pk INTEGER PRIMARY KEY, what VARCHAR(10))"))
-        # what has no column of that name fails by itself, what would be filled later must not
+            connection.execute(text("CREATE TABLE `change` (what INTEGER PRIMARY KEY)"))
         with pytest.raises(SchemaNotCurrent, match="database of its own"):
             schema.create_if_empty(engine)
         engine.dispose()

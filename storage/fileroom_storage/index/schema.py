@@ -114,9 +114,9 @@ def upgrade(engine: Engine) -> None:
 def create_if_empty(engine: Engine) -> None:
     """Makes the index in a database without one, or with one that was cut short while it was made; leaves any other."""
     revision = current_revision(engine)
-    if revision == head_revision() or (revision is not None and revision not in _known_revisions()):
+    if revision is not None and revision not in _known_revisions():
         return
-    if not _has_instances(engine):
+    if not (revision == head_revision() and has_views(engine)) and not _has_instances(engine):
         upgrade(engine)
 
 
