@@ -50,7 +50,7 @@ def made_until(url: str, step: int) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.timeout(0 if LONG else 300)
-@pytest.mark.parametrize(("kind", "rounds"), [("mariadb", 8), ("postgresql", 2), ("sqlite", 2)])
+@pytest.mark.parametrize(("kind", "rounds"), [("mariadb", 4), ("postgresql", 2), ("sqlite", 2)])
 def test_the_next_start_goes_on(kind: str, rounds: int, databases: Databases, tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     with databases.fresh(kind, tmp_path / "whole") as url:

@@ -87,17 +87,18 @@ def create_engine(
         # a count read under a row's lock has to see what the lock's last holder wrote
         "isolation_level": "READ COMMITTED",
     }
+    connect_timeout = max(2, min(_CONNECT_SECONDS, round(pool.statement_timeout)))
     if backend in ("mysql", "mariadb"):
         if "charset" not in url.query:
             url = url.update_query_dict({"charset": "utf8mb4"})
         options["connect_args"] = {
-            "connect_timeout": _CONNECT_SECONDS,
+            "connect_timeout": connect_timeout,
             "read_timeout": pool.statement_timeout,
             "write_timeout": pool.statement_timeout,
             "init_command": f"SET SESSION innodb_lock_wait_timeout = {_LOCK_SECONDS}",
         }
     else:
-        options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
+        options["connect_args"] = {"connect_timeout": connect_timeout}
     engine = sqlalchemy.create_engine(url, **options)
     if backend == "postgresql":
         _bound_waiting(engine, durability, pool.statement_timeout)
