@@ -10,6 +10,7 @@ from fileroom_server.tls import TlsUnusable
 from fileroom_storage.errors import (
     DuplicateTransaction,
     InvalidQuery,
+    ObjectDamaged,
     ObjectMissing,
     SchemaNotCurrent,
     StorageNotWritable,
@@ -135,6 +136,7 @@ _CODES: dict[type[Exception], int] = {
     StorageNotWritable: _OUT_OF_RESOURCES,
     SchemaNotCurrent: _OUT_OF_RESOURCES,
     ObjectMissing: PROCESSING_FAILURE,
+    ObjectDamaged: PROCESSING_FAILURE,
 }
 _CODES_OF_RETRIEVE: dict[type[Exception], int] = {
     StorageUnavailable: _CANNOT_CALCULATE_MATCHES,
