@@ -11,7 +11,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-large fuzz fuzz-atheris screenshots bench bench-scale bench-memory lint format docs lock clean
+.PHONY: help serve test test-large faults fuzz fuzz-atheris screenshots bench bench-scale bench-memory lint format docs lock clean
 
 help: ## show this list
 	@echo "fileroom: what there is to do"
@@ -36,6 +36,9 @@ fuzz-atheris: $(VENV)/test.stamp ## run one target under atheris: TARGET=json SE
 
 test-large: $(VENV)/test.stamp ## bodies of 4 GiB into, objects of 2 GiB in and out of a real server: minutes, 10 GB of disk in TMPDIR
 	$(BIN)/pytest -s $(ARGS) tests/large/store_4_gib.py tests/large/retrieve_2_gib.py tests/large/c_store_2_gib.py
+
+faults: $(VENV)/test.stamp ## kill -9 two hundred times, long outages, every step of an upgrade: an hour; see docs/reliability.md
+	FAULT_ROUNDS=$(or $(FAULT_ROUNDS),200) $(BIN)/pytest -s --timeout=0 tests/faults $(ARGS)
 
 screenshots: $(VENV)/test.stamp ## take the pictures of docs/images anew; look at them before they are committed
 	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/pytest tests/e2e/browser -k "preview or studies or length"

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -46,13 +46,13 @@ class PrivateServer(ABC):
     stop_signal: signal.Signals
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="fileroom-", dir=self._reachable_folder()))
-        self._folder.chmod(0o755)
+        self.folder = Path(tempfile.mkdtemp(prefix="fileroom-", dir=self._reachable_folder()))
+        self.folder.chmod(0o755)
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
         if os.geteuid() == 0:
-            shutil.chown(self._folder, self.user, self.user)
+            shutil.chown(self.folder, self.user, self.user)
 
     @abstractmethod
     def make_data_folder(self) -> list[str]:
@@ -75,11 +75,9 @@ class PrivateServer(ABC):
         """Remove a database, whoever is still connected to it."""
 
     def start(self) -> None:
-        log = self._folder / "log"
+        log = self.folder / "log"
         with log.open("wb") as output:
-            made = subprocess.run(
-                self._as_user(self.make_data_folder()), cwd=self._folder, stdout=output, stderr=output
-            )
+            made = subprocess.run(self._as_user(self.make_data_folder()), cwd=self.folder, stdout=output, stderr=output)
             for _ in range(3):  # somebody else may take the port first
                 if made.returncode == 0 and self._answers_after_start(output):
                     return
@@ -87,11 +85,26 @@ class PrivateServer(ABC):
         self.stop()
         pytest.fail(f"a private {type(self).__name__} did not start:\n{text[-4000:]}", pytrace=False)
 
+    def kill(self) -> None:
+        """`kill -9`: what it has not written down is gone."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def start_again(self) -> None:
+        """After `kill`, or to go on after a planned stop: with the same data at the same port."""
+        with (self.folder / "log").open("ab") as output:
+            deadline = time.monotonic() + START_SECONDS
+            while not self._answers_at(self.port, output):  # processes of the one before may still be ending
+                if time.monotonic() > deadline:
+                    pytest.fail(f"a private {type(self).__name__} did not start again", pytrace=False)
+                time.sleep(0.1)
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.send_signal(self.stop_signal)
             self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
     def fresh_database(self) -> Iterator[str]:
@@ -104,9 +117,12 @@ class PrivateServer(ABC):
             self.drop(name)
 
     def _answers_after_start(self, output: BinaryIO) -> bool:
-        self.port = free_port()
+        return self._answers_at(free_port(), output)
+
+    def _answers_at(self, port: int, output: BinaryIO) -> bool:
+        self.port = port
         command = self._as_user(self.serve())
-        self._process = process = subprocess.Popen(command, cwd=self._folder, stdout=output, stderr=output)
+        self._process = process = subprocess.Popen(command, cwd=self.folder, stdout=output, stderr=output)
         deadline = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
             try:
@@ -147,15 +163,15 @@ class MariaDB(PrivateServer):
     def make_data_folder(self) -> list[str]:
         program = find_program("mariadb-install-db", "mariadb-server")
         options = ["--auth-root-authentication-method=normal", "--skip-test-db", "--innodb-log-file-size=16M"]
-        return [program, "--no-defaults", f"--datadir={self._folder / 'data'}", *options]
+        return [program, "--no-defaults", f"--datadir={self.folder / 'data'}", *options]
 
     def serve(self) -> list[str]:
         return [
             find_program("mariadbd", "mariadb-server"),
             "--no-defaults",
-            f"--datadir={self._folder / 'data'}",
-            f"--socket={self._folder / 'socket'}",
-            f"--pid-file={self._folder / 'pid'}",
+            f"--datadir={self.folder / 'data'}",
+            f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",
@@ -191,23 +207,27 @@ class PostgreSQL(PrivateServer):
     user = "postgres"
     stop_signal = signal.SIGQUIT  # an immediate shutdown: its data is thrown away
 
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__()
+        self._settings = dict(settings or {})
+
     def make_data_folder(self) -> list[str]:
         options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync"]
         collation = ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"]
-        return [self._program("initdb"), f"--pgdata={self._folder / 'data'}", *options, *collation]
+        return [self._program("initdb"), f"--pgdata={self.folder / 'data'}", *options, *collation]
 
     def serve(self) -> list[str]:
         settings = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
-            "unix_socket_directories": self._folder,
+            "unix_socket_directories": self.folder,
             "max_connections": 200,
             "fsync": "off",
             "full_page_writes": "off",
             "synchronous_commit": "off",
-        }
+        } | self._settings
         options = [f"--{name}={value}" for name, value in settings.items()]
-        return [self._program("postgres"), "-D", str(self._folder / "data"), *options]
+        return [self._program("postgres"), "-D", str(self.folder / "data"), *options]
 
     def execute(self, statement: str) -> None:
         address = f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres connect_timeout=5"

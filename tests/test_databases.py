@@ -56,7 +56,7 @@ import time
 from tests.databases import {server.__name__}
 server = {server.__name__}()
 server.start()
-print(server._process.pid, server._folder, flush=True)
+print(server._process.pid, server.folder, flush=True)
 time.sleep(60)
 """
     root = Path(__file__).parents[1]

@@ -73,7 +73,7 @@ _STORE_ERRORS = (
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
 )
-_DELETE_ERRORS = (*_ALWAYS, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+_DELETE_ERRORS = (*_ALWAYS, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND, HTTPStatus.INSUFFICIENT_STORAGE)
 
 _UNCHANGED = {HTTPStatus.NOT_MODIFIED: Answer("What the client has is what there is (If-None-Match).")}
 
@@ -155,6 +155,10 @@ _STORE = Operation(
         HTTPStatus.CONFLICT: Answer("None is stored; FailedSOPSequence (0008,1198) says of each why.", _STORED),
         HTTPStatus.SERVICE_UNAVAILABLE: Answer(
             "None is stored, but could be later (Retry-After).", {**_STORED, PROBLEM_JSON: PROBLEM}
+        ),
+        HTTPStatus.INSUFFICIENT_STORAGE: Answer(
+            "None is stored before somebody has made room on the disk, or it may be written again.",
+            {**_STORED, PROBLEM_JSON: PROBLEM},
         ),
     },
     _STORE_ERRORS,

@@ -14,6 +14,7 @@ from fileroom_storage.errors import (
     ObjectMissing,
     SchemaNotCurrent,
     StorageError,
+    StorageNotWritable,
     StorageUnavailable,
     UnusableObject,
     UnusableReason,
@@ -33,6 +34,7 @@ _HTTP_STATUS: dict[type[StorageError], HTTPStatus] = {
     CannotTranscode: HTTPStatus.NOT_ACCEPTABLE,
     HeaderTooLarge: HTTPStatus.NOT_ACCEPTABLE,
     StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    StorageNotWritable: HTTPStatus.INSUFFICIENT_STORAGE,  # RFC 4918 11.5
     SchemaNotCurrent: HTTPStatus.SERVICE_UNAVAILABLE,
     # the index promises what the object store has lost: no request can mend that
     ObjectMissing: HTTPStatus.INTERNAL_SERVER_ERROR,

@@ -38,6 +38,7 @@ class StoreResponse:
         self._failed: list[Item] = []
         self._unidentified: list[Item] = []
         self._warned = False
+        self.unavailable = HTTPStatus.SERVICE_UNAVAILABLE  # the status where nothing could be stored now
         self._warnings: list[str] = []
 
     @property
@@ -108,7 +109,7 @@ class StoreResponse:
         if self._stored:
             return HTTPStatus.ACCEPTED if failures or self._warned or self._warnings else HTTPStatus.OK
         if all(item[_FAILURE_REASON]["Value"] == [OUT_OF_RESOURCES] for item in failures):
-            return HTTPStatus.SERVICE_UNAVAILABLE
+            return self.unavailable
         return HTTPStatus.CONFLICT
 
 

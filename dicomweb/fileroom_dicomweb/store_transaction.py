@@ -16,7 +16,7 @@ from .multipart_reader import BrokenMultipart
 from .origin_server import OriginServer, Resource
 from .problem import log_unexpected
 from .request_body import BrokenBody
-from .status import failure_reason
+from .status import failure_reason, http_status
 from .store_response import StoreResponse
 
 # Enough of an object to hold its file meta information, which names it even where the rest is unusable.
@@ -70,6 +70,7 @@ class StoreTransaction:
             if isinstance(error, StorageUnavailable):
                 # what follows would wait in vain
                 self._unavailable = error
+                self.response.unavailable = http_status(error)
             self._add_failed(error, str(error), *uids())
         except Exception as error:  # noqa: BLE001  # one object must not keep the others out
             log_unexpected(error)

@@ -86,6 +86,7 @@ class DatabaseConfiguration(Section):
     pool_overflow: Annotated[int, Field(ge=0, le=1000)] = 16
     pool_timeout: Seconds = 10
     pool_recycle: Seconds = 1800
+    statement_timeout: Seconds = 30
 
     @model_validator(mode="after")
     def _one_password(self) -> "DatabaseConfiguration":

@@ -28,6 +28,8 @@ _log = logging.getLogger(__name__)
 BEAT_SECONDS = 0.5
 PURGE_SECONDS = 60.0
 _DESCRIPTORS = 65_536
+# what a process that has died since the start left behind is nobody's only copy: its sender was not answered
+ADOPTION_SECONDS = 3600.0
 
 
 def receive(
@@ -102,10 +104,14 @@ def _allow_descriptors() -> None:
 
 
 def _adopt_orphans(storage: Storage, stop: threading.Event) -> None:
-    """At the start, and once more when what a crash just before it left is old enough to be told from what comes in."""
+    """At the start, once more when what a crash just before it left is old enough to be told from what comes in, and
+    then now and then: any process may die at any time.
+    """
+    pause = ORPHAN_SECONDS
     _adopt_once(storage, stop)
-    if not stop.wait(ORPHAN_SECONDS):
+    while not stop.wait(pause):
         _adopt_once(storage, stop)
+        pause = ADOPTION_SECONDS
 
 
 def _purge(configuration: Configuration, storage: Storage, stop: threading.Event) -> None:

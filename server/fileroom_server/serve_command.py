@@ -48,7 +48,8 @@ def serve(configuration: Configuration) -> None:
     start_logging(configuration.logging)
     if configuration.tracing.enabled:
         _check_tracing()
-    with new_or_existing_storage(configuration) as storage:  # before the processes, which want it to be there
+    # before the processes, which want it to be there; what is stored can be read from a full disk too
+    with new_or_existing_storage(configuration, to_read=True) as storage:
         _check_addresses(configuration)
         record_start(storage)
     http = configuration.http

@@ -10,8 +10,10 @@ from fileroom_server.tls import TlsUnusable
 from fileroom_storage.errors import (
     DuplicateTransaction,
     InvalidQuery,
+    ObjectDamaged,
     ObjectMissing,
     SchemaNotCurrent,
+    StorageNotWritable,
     StorageUnavailable,
     UnusableObject,
     UnusableReason,
@@ -131,11 +133,14 @@ _CODES: dict[type[Exception], int] = {
     InvalidQuery: _DOES_NOT_MATCH_SOP_CLASS,
     MoveDestinationUnknown: _MOVE_DESTINATION_UNKNOWN,
     StorageUnavailable: _OUT_OF_RESOURCES,
+    StorageNotWritable: _OUT_OF_RESOURCES,
     SchemaNotCurrent: _OUT_OF_RESOURCES,
     ObjectMissing: PROCESSING_FAILURE,
+    ObjectDamaged: PROCESSING_FAILURE,
 }
 _CODES_OF_RETRIEVE: dict[type[Exception], int] = {
     StorageUnavailable: _CANNOT_CALCULATE_MATCHES,
+    StorageNotWritable: _CANNOT_CALCULATE_MATCHES,
     SchemaNotCurrent: _CANNOT_CALCULATE_MATCHES,
 }
 # PS3.7 10.1.4.1.10 and Annex C; 0131 is PS3.3 C.14's, which PS3.7 has no other code for

@@ -1,5 +1,6 @@
 """The one place where the configuration becomes the settings of storage and DICOMweb."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,10 +11,13 @@ import click
 
 from fileroom_server.config import Configuration, LoggingConfiguration
 from fileroom_server.syslog import Collector
+from fileroom_storage.errors import StorageNotWritable
 from fileroom_storage.storage import ConnectionPool, Storage, StorageSettings
 
 if TYPE_CHECKING:
     from fileroom_dicomweb.settings import DicomwebSettings
+
+_log = logging.getLogger(__name__)
 
 
 def storage_settings(configuration: Configuration) -> StorageSettings:
@@ -30,6 +34,7 @@ def storage_settings(configuration: Configuration) -> StorageSettings:
             overflow=configuration.database.pool_overflow,
             timeout=configuration.database.pool_timeout,
             recycle=configuration.database.pool_recycle,
+            statement_timeout=configuration.database.statement_timeout,
         ),
     )
 
@@ -80,11 +85,19 @@ def command_logging(configuration: Configuration) -> LoggingConfiguration:
 
 
 @contextmanager
-def new_or_existing_storage(configuration: Configuration) -> Iterator[Storage]:
-    """Storage with the index of this release, made where the database is empty. Raises StorageError."""
+def new_or_existing_storage(configuration: Configuration, *, to_read: bool = False) -> Iterator[Storage]:
+    """Storage with the index of this release, made where the database is empty. Raises StorageError.
+
+    `to_read`: a disk that is full or read-only is told in the log, and no error.
+    """
     with Storage.open(storage_settings(configuration)) as storage:
         storage.create_schema_if_empty()
-        storage.check_ready()
+        try:
+            storage.check_ready()
+        except StorageNotWritable as error:
+            if not to_read:
+                raise
+            _log.warning("nothing can be stored now: %s", error)
         yield storage
 
 

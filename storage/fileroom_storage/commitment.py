@@ -5,10 +5,9 @@ import os
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from .consistency import data_set_digest
 from .errors import ObjectMissing
 from .index.commitments import Reference
-from .objects import ObjectStore
+from .objects import ObjectStore, content_digest
 from .query.locate import StoredInstance
 from .query.reader import IndexReader
 
@@ -75,4 +74,4 @@ class CommitmentVerifier:
         return False
 
     def _digest(self, instance: StoredInstance) -> str:
-        return data_set_digest(self._objects, instance.location, instance.data_set_offset)
+        return content_digest(self._objects, instance.location, instance.data_set_offset)

@@ -16,7 +16,7 @@ from .index.arrival import Arrival, Provenance, StoredObject, arrival_of, instan
 from .index.maintenance import Maintenance
 from .index.trash import Trash
 from .index.writer import utc_now
-from .objects import ObjectStore
+from .objects import ObjectStore, content_digest
 from .parse.frames import frame_layout
 from .parse.header import parse_header
 from .parse.part10 import read_file_meta
@@ -26,7 +26,6 @@ from .receive import Receiver
 
 _log = logging.getLogger(__name__)
 
-_CHUNK = 1 << 20
 _PAGE = 1000
 _LEFT = "left as it is: "
 
@@ -122,8 +121,8 @@ class Checker:
         if not self._index.unknown_locations([location]):
             return "adopted"
         for twin in self._index.locations_of(arrival.sop_instance_uid, arrival.stored_object.digest):
-            with suppress(ObjectMissing):
-                if self._objects.size(twin) > 0:
+            with suppress(ObjectMissing, UnusableObject):
+                if self.arrival(twin).stored_object.digest == arrival.stored_object.digest:
                     self._objects.delete(location)
                     return "removed: a copy of what is stored already"
         return f"{_LEFT}it is the only copy of what the index has elsewhere; run `fileroom check --repair`"
@@ -159,7 +158,7 @@ class Checker:
         try:
             if self._objects.size(indexed.location) != indexed.size:
                 kind = FindingKind.WRONG_SIZE
-            elif verify and data_set_digest(self._objects, indexed.location, indexed.data_set_offset) != indexed.digest:
+            elif verify and content_digest(self._objects, indexed.location, indexed.data_set_offset) != indexed.digest:
                 kind = FindingKind.WRONG_DIGEST
         except ObjectMissing:
             # deleted since it was listed?
@@ -186,13 +185,3 @@ class Checker:
             return "nothing: it has just been deleted"
         uids = (instance.study_instance_uid, instance.series_instance_uid, instance.sop_instance_uid)
         return f"delete the instance and send it again: `fileroom delete {' '.join(uids)}`"
-
-
-def data_set_digest(objects: ObjectStore, location: str, data_set_offset: int) -> str:
-    """The digest that the index should have of this object; reads all of it. Raises ObjectMissing."""
-    digest = hashlib.sha256()
-    with objects.open(location) as file:
-        file.seek(data_set_offset)
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

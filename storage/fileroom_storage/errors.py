@@ -38,6 +38,10 @@ class StorageUnavailable(StorageError):
     """Database away, disk full, too long a wait: the same request may succeed later."""
 
 
+class StorageNotWritable(StorageUnavailable):
+    """The disk of the objects or of the index is full or read-only; what is stored can be read."""
+
+
 class SchemaNotCurrent(StorageError):
     """The index has another schema than this release needs."""
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO, Literal, Self
@@ -40,6 +40,7 @@ from .index.scope import Authority, Scope
 from .index.tables import standard_tables
 from .index.traced_statements import trace_statements
 from .index.trash import Trash
+from .index.writability import check_writable
 from .index.writer import IndexWriter
 from .monitor import UNWATCHED, Monitor, Stage, StoredAs
 from .objects import FilesystemObjectStore, ObjectFile
@@ -96,7 +97,7 @@ class Storage:
         self._observers: list[Observer] = []
         retention = Retention(settings.undo_time, settings.purge_rejected)
         # connections of its own: readers that hold all others must not keep objects from coming in
-        writing = ConnectionPool(size=1, overflow=1, timeout=settings.pool.timeout, recycle=settings.pool.recycle)
+        writing = replace(settings.pool, size=1, overflow=1)
         self._writer_engine = create_engine(
             settings.database_url, durability=settings.durability, pool=writing, writer=True
         )
@@ -175,8 +176,8 @@ class Storage:
     # -- schema and readiness ------------------------------------------------------------------------------
 
     def create_schema_if_empty(self) -> None:
-        with unavailable_errors():
-            schema.create_if_empty(self._engine)
+        with IndexSchema(self.settings.database_url) as index:
+            index.create_if_empty()
 
     def schema_current(self) -> bool:
         try:
@@ -190,6 +191,7 @@ class Storage:
         """Raises StorageUnavailable or SchemaNotCurrent when an object could not be stored now."""
         with unavailable_errors():
             schema.check_current(self._engine)
+        check_writable(self._engine)
         self._objects.writable()
 
     # -- receive -------------------------------------------------------------------------------------------

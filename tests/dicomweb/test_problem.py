@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from fileroom_storage.errors import ObjectMissing, SchemaNotCurrent, StorageUnavailable
+from fileroom_storage.errors import ObjectMissing, SchemaNotCurrent, StorageNotWritable, StorageUnavailable
 from fileroom_storage.storage import Storage
 from tests.dicomweb.objects import json_of
 
@@ -52,6 +52,7 @@ def test_options(client: FlaskClient) -> None:
     ("error", "status"),
     [
         (StorageUnavailable("the database is away"), 503),
+        (StorageNotWritable("the disk is full"), 507),
         (SchemaNotCurrent("run `fileroom db upgrade`"), 503),
         (ObjectMissing("the bytes are gone"), 500),
     ],

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.uid import generate_uid
 
 from fileroom_dicomweb import DicomwebSettings, content_coding, create_app, multipart_reader
-from fileroom_storage.errors import StorageUnavailable
+from fileroom_storage.errors import StorageNotWritable, StorageUnavailable
 from fileroom_storage.receive import IncomingObject
 from fileroom_storage.storage import Storage
 from tests.dicomweb.conftest import Store
@@ -302,18 +302,21 @@ def test_impossible_studies(store: Store, study: str) -> None:
     assert store(part10(), path=f"{STUDIES}/{study}").status_code in (400, 404, 405)
 
 
-def test_unavailable_storage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("error", "status"), [(StorageUnavailable, 503), (StorageNotWritable, 507)])
+def test_unavailable_storage(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: type[StorageUnavailable], status: int
+) -> None:
     tried = []
 
     def unavailable(*_: Any, **__: Any) -> Any:
         tried.append(1)
-        raise StorageUnavailable("the disk is full; try again later")
+        raise error("it cannot be stored now; try again later")
 
     monkeypatch.setattr(IncomingObject, "store", unavailable)
     one, two = data_set(), data_set()
     answer = store(part10(one), part10(two))
-    assert answer.status_code == 503
-    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.status_code == status
+    assert ("Retry-After" in answer.headers) is (status == 503)
     failed = Dataset.from_json(answer.text).FailedSOPSequence
     assert [item.ReferencedSOPInstanceUID for item in failed] == [one.SOPInstanceUID, two.SOPInstanceUID]
     assert {item.FailureReason for item in failed} == {0xA700}

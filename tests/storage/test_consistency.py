@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from fileroom_storage.attributes import Level
 from fileroom_storage.errors import StorageUnavailable
 from fileroom_storage.index import writer
-from fileroom_storage.storage import FindingKind, Query, Resolution, Storage
+from fileroom_storage.storage import FindingKind, Provenance, Query, Resolution, Storage
 from tests.made import made, part10, uid
 from tests.storage.stored import exact_counts, store
 
@@ -186,7 +186,15 @@ def test_a_conflicts_own_copy_is_no_orphan(storage: Storage) -> None:
     assert list(storage.check(verify=True)) == []
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-2])])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        Path.unlink,
+        lambda path: path.write_bytes(path.read_bytes()[:-2]),
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + b"!"),
+    ],
+    ids=["gone", "shorter", "other bytes"],
+)
 def test_an_object_that_was_lost_is_put_back_when_it_is_sent_again(
     storage: Storage, damage: Callable[[Path], object]
 ) -> None:
@@ -198,3 +206,33 @@ def test_an_object_that_was_lost_is_put_back_when_it_is_sent_again(
     assert exact_counts(storage)
     assert FindingKind.MISSING not in {finding.kind for finding in storage.check(verify=True)}
     assert store(storage, made()).status == "already stored"
+
+
+def test_objects_with_other_bytes_are_put_back_when_many_are_sent_again(sqlite_storage: Storage) -> None:
+    uids = [uid(1, 1, number) for number in range(1, 4)]
+    for one in uids:
+        store(sqlite_storage, made(SOPInstanceUID=one))
+    [instance] = sqlite_storage.locate({"SOPInstanceUID": uids[1]})
+    path = sqlite_storage.settings.data / "objects" / instance.location
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    again = [sqlite_storage.receive() for _ in uids]
+    for incoming, one in zip(again, uids, strict=True):
+        incoming.write(part10(made(SOPInstanceUID=one)))
+    outcomes = sqlite_storage.store_many(again, Provenance("import"))
+    assert [getattr(outcome, "status", outcome) for outcome in outcomes] == [
+        "already stored",
+        "stored",
+        "already stored",
+    ]
+    assert list(sqlite_storage.check(verify=True)) == []
+    assert exact_counts(sqlite_storage)
+
+
+def test_an_orphan_takes_the_place_of_what_has_other_bytes(storage: Storage) -> None:
+    store(storage, made())
+    indexed = only_object(storage)
+    path = orphan(storage, part10(made()))
+    indexed.write_bytes(indexed.read_bytes()[:-1] + b"!")
+    storage.adopt_orphans()
+    assert path.exists()
+    assert list(storage.check(verify=True)) == []

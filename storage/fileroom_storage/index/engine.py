@@ -15,17 +15,23 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ..errors import StorageError, StorageUnavailable
+from ..errors import StorageError, StorageNotWritable, StorageUnavailable
+from .database_errors import cannot_connect, is_full, is_read_only
 from .drivers import DRIVERS
 from .value_pattern import sqlite_regexp
 
 Durability = Literal["full", "relaxed"]
 
 _SQLITE_BUSY_SECONDS = 30
+_CONNECT_SECONDS = 10
+# of a row that another writer has locked; then the transaction is tried again
+_LOCK_SECONDS = 10
+# a migration's statements take as long as they take, but an answer comes some day
+_LONGEST_STATEMENT = 24 * 3600.0
 _FIRST_PAUSE = 0.0002
 _LONGEST_PAUSE = 0.02
-# deadlock and lock wait timeout of MariaDB/MySQL
-_RETRYABLE_MYSQL = frozenset({1205, 1213, 1020})
+# lock wait timeout, deadlock, changed row, shutdown and interruption of MariaDB/MySQL
+_RETRYABLE_MYSQL = frozenset({1205, 1213, 1020, 1053, 1317})
 # serialization failure, deadlock, lock not available of PostgreSQL
 _RETRYABLE_SQLSTATE = frozenset({"40001", "40P01", "55P03"})
 
@@ -36,12 +42,16 @@ class UnsupportedDatabase(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionPool:
-    """Connections of one process: kept, opened beyond that; seconds to wait for one, and to trust an old one."""
+    """Connections of one process: kept, opened beyond that; seconds to wait for one, and to trust an old one.
+
+    A server that leaves a statement without an answer for `statement_timeout` seconds is taken to be away.
+    """
 
     size: int = 8
     overflow: int = 16
     timeout: float = 10.0
     recycle: float = 1800.0
+    statement_timeout: float = 30.0
 
 
 def create_engine(
@@ -64,7 +74,7 @@ def create_engine(
         )
     url = url.set(drivername=DRIVERS[url.drivername])
     backend = url.get_backend_name()
-    pool = pool or ConnectionPool()
+    pool = pool or ConnectionPool(statement_timeout=_LONGEST_STATEMENT)
     if backend == "sqlite":
         return _sqlite_engine(url, durability, pool, writer=writer)
     options: dict[str, Any] = {
@@ -77,15 +87,52 @@ def create_engine(
         # a count read under a row's lock has to see what the lock's last holder wrote
         "isolation_level": "READ COMMITTED",
     }
+    connect_timeout = max(2, min(_CONNECT_SECONDS, round(pool.statement_timeout)))
     if backend in ("mysql", "mariadb"):
         if "charset" not in url.query:
             url = url.update_query_dict({"charset": "utf8mb4"})
-        options["connect_args"] = {"connect_timeout": 10, "read_timeout": 300, "write_timeout": 60}
+        options["connect_args"] = {
+            "connect_timeout": connect_timeout,
+            "read_timeout": pool.statement_timeout,
+            "write_timeout": pool.statement_timeout,
+            "init_command": f"SET SESSION innodb_lock_wait_timeout = {_LOCK_SECONDS}",
+        }
     else:
-        options["connect_args"] = {"connect_timeout": 10}
-        if durability == "relaxed":
-            options["connect_args"]["options"] = "-c synchronous_commit=off"
-    return sqlalchemy.create_engine(url, **options)
+        options["connect_args"] = {"connect_timeout": connect_timeout}
+    engine = sqlalchemy.create_engine(url, **options)
+    if backend == "postgresql":
+        _bound_waiting(engine, durability, pool.statement_timeout)
+    _leave_read_only_servers(engine)
+    return engine
+
+
+def _bound_waiting(engine: Engine, durability: Durability, statement_timeout: float) -> None:
+    """A PostgreSQL that works ends what takes too long; one that hangs is left by its client."""
+    from .bounded_connection import connect  # with psycopg, which other databases do without
+
+    milliseconds = round(statement_timeout * 1000)
+    settings = [f"SET lock_timeout = '{_LOCK_SECONDS}s'", f"SET statement_timeout = {milliseconds}"]
+    if durability == "relaxed":
+        settings.append("SET synchronous_commit = off")
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, arguments: list[Any], parameters: dict[str, Any]) -> Any:
+        return connect(statement_timeout, *arguments, **parameters)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        # not among the parameters of the connection: poolers such as PgBouncer refuse those
+        connection.execute("; ".join(settings))
+        connection.commit()
+
+
+def _leave_read_only_servers(engine: Engine) -> None:
+    """After a failover the old server may still be there, read-only: who comes anew finds the one that writes."""
+    dialect: Any = engine.dialect
+    is_disconnect = dialect.is_disconnect
+    dialect.is_disconnect = lambda error, connection, cursor: (
+        is_disconnect(error, connection, cursor) or is_read_only(error)
+    )
 
 
 def _sqlite_engine(url: sqlalchemy.URL, durability: Durability, pool: ConnectionPool, *, writer: bool) -> Engine:
@@ -175,7 +222,7 @@ def is_retryable(error: Exception) -> bool:
         return True  # somebody else has just inserted the same entity
     if not isinstance(error, DBAPIError):
         return False
-    if error.connection_invalidated:
+    if error.connection_invalidated or cannot_connect(error):
         return True
     original = error.orig
     if getattr(original, "sqlstate", None) in _RETRYABLE_SQLSTATE:
@@ -186,7 +233,16 @@ def is_retryable(error: Exception) -> bool:
 
 def is_unavailable(error: Exception) -> bool:
     """Whether the database is away, full or too busy, so that the sender should try again later."""
-    return isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError)
+    return isinstance(error, OperationalError | InterfaceError | PoolTimeout | OSError) or is_read_only(error)
+
+
+def unavailable(error: Exception, otherwise: str) -> StorageUnavailable:
+    """What a database that takes nothing is to a client; `otherwise` is the text where nothing more is known."""
+    if is_full(error):
+        return StorageNotWritable("The index is not available: its disk is full; free some space, then send again.")
+    if is_read_only(error):
+        return StorageNotWritable("The index is not available: it is read-only; make it writable, then send again.")
+    return StorageUnavailable(otherwise)
 
 
 @contextmanager
@@ -196,7 +252,7 @@ def unavailable_errors() -> Iterator[None]:
         yield
     except Exception as error:
         if is_unavailable(error):
-            raise StorageUnavailable(f"the index cannot be reached or used now: {_first_line(error)}") from error
+            raise unavailable(error, f"the index cannot be reached or used now: {_first_line(error)}") from error
         raise
 
 

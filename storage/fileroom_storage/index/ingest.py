@@ -7,7 +7,7 @@ conflict says so. Rows are locked from the patient down, each level by ascending
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, Connection, select, tuple_
 
@@ -25,6 +25,14 @@ from .scope import issuers_within
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 
 
+class Twin(NamedTuple):
+    """An object with the same content that the index has already."""
+
+    location: str
+    size: int
+    data_set_offset: int
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of one arrival."""
@@ -34,7 +42,7 @@ class Outcome:
     kept: bool = False  # its bytes are referred to, by an instance or by a conflict
     study_instance_uid: str = ""
     series_instance_uid: str = ""
-    twin: tuple[str, int] | None = None  # location and size of the same bytes that are there already
+    twin: Twin | None = None
     conflicts: list[ConflictType] = field(default_factory=list)
     rejected: list[RemovedInstance] = field(default_factory=list)  # what it took out of use, being a rejection note
 
@@ -155,7 +163,8 @@ class _Batch:
         if known["digest"] == arrival.stored_object.digest:
             # the very same object: an earlier try did commit, though its answer was lost
             outcome.stored = outcome.kept = known["location"] == arrival.stored_object.location
-            outcome.twin = None if outcome.kept else (known["location"], known["size"])
+            if not outcome.kept:
+                outcome.twin = Twin(known["location"], known["size"], known["data_set_offset"])
             return
         existing = self._parents_of(known)
         issuer = self.connection.execute(

@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from ..errors import SchemaNotCurrent
 from .engine import create_engine, sqlite_path, unavailable_errors
+from .migrations.resumption import check_skipped
+from .tables import standard_tables
 from .views import create_views, drop_views, has_views
 
 _LOCK_NAME = "fileroom_schema"
@@ -51,6 +53,10 @@ class IndexSchema:
         with unavailable_errors():
             upgrade(self._engine)
 
+    def create_if_empty(self) -> None:
+        with unavailable_errors():
+            create_if_empty(self._engine)
+
 
 def head_revision() -> str:
     revision = ScriptDirectory.from_config(_config()).get_current_head()
@@ -70,13 +76,16 @@ def check_current(engine: Engine) -> None:
     current, head = current_revision(engine), head_revision()
     if current == head:
         return
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if current is not None and current not in known:
+    if current is not None and current not in _known_revisions():
         raise SchemaNotCurrent(
             f"the index is at schema {current}, which this release does not know; "
             "run the release that made it, or a newer one"
         )
     raise SchemaNotCurrent(f"the index is at schema {current or 'none'}, not {head}; run `fileroom db upgrade`")
+
+
+def _known_revisions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
 
 
 def upgrade(engine: Engine) -> None:
@@ -93,17 +102,29 @@ def upgrade(engine: Engine) -> None:
             drop_views(connection)
         with engine.connect() as connection:
             config = _config()
-            config.attributes["connection"] = connection
+            skipped: list[str] = []
+            config.attributes |= {"connection": connection, "skipped": skipped}
             command.upgrade(config, "head")
+            check_skipped(connection, standard_tables().metadata, skipped)
             connection.commit()
         with engine.begin() as connection:
             create_views(connection)
 
 
 def create_if_empty(engine: Engine) -> None:
-    """Makes the index in a database that has nothing of one; leaves any other as it is."""
-    if current_revision(engine) is None and not inspect(engine).has_table("dicom_instance"):
+    """Makes the index in a database without one, or with one that was cut short while it was made; leaves any other."""
+    revision = current_revision(engine)
+    if revision is not None and revision not in _known_revisions():
+        return
+    if not (revision == head_revision() and has_views(engine)) and not _has_instances(engine):
         upgrade(engine)
+
+
+def _has_instances(engine: Engine) -> bool:
+    if not inspect(engine).has_table("dicom_instance"):
+        return False
+    with engine.connect() as connection:
+        return connection.execute(text("SELECT 1 FROM dicom_instance LIMIT 1")).first() is not None
 
 
 def _config() -> Config:

@@ -14,13 +14,14 @@ from sqlalchemy import Connection, Engine
 
 from ..errors import ObjectMissing, StorageError, StorageUnavailable
 from ..monitor import UNWATCHED, Monitor
-from ..objects import ObjectStore
+from ..objects import ObjectStore, content_digest
 from .arrival import Arrival
 from .audit.openings import Opened, append_openings, set_begun
+from .database_errors import cannot_connect, is_read_only
 from .deletions import DeletionReason, Retention, begin, settle
-from .engine import is_retryable, is_unavailable, write_transaction, writing_connection
+from .engine import is_retryable, is_unavailable, unavailable, write_transaction, writing_connection
 from .entities import IndexChanged
-from .ingest import Outcome, ingest
+from .ingest import Outcome, Twin, ingest
 from .known_hierarchy import KnownHierarchy
 from .removal import reject_instances, remove_instances
 from .tables import Tables
@@ -42,11 +43,22 @@ def utc_now() -> datetime:
 class _Submission:
     """An arrival whose sender waits for its outcome."""
 
-    __slots__ = ("_error", "_outcome", "_pending", "adopted", "arrival", "context", "may_have_committed", "queued_at")
+    __slots__ = (
+        "_error",
+        "_outcome",
+        "_pending",
+        "adopted",
+        "arrival",
+        "context",
+        "damaged",
+        "may_have_committed",
+        "queued_at",
+    )
 
-    def __init__(self, arrival: Arrival, *, adopted: bool) -> None:
+    def __init__(self, arrival: Arrival, *, adopted: bool, damaged: str | None = None) -> None:
         self.arrival = arrival
         self.adopted = adopted
+        self.damaged = damaged  # where the index has the same content, but the object store other bytes
         self.may_have_committed = False
         self.queued_at = time.perf_counter()
         self.context = copy_context()  # whoever commits it does so, and logs it, on behalf of its sender
@@ -103,6 +115,7 @@ class IndexWriter:
         self._known = KnownHierarchy()
         self._connection: Connection | None = None
         self._told_queued = 0
+        self._is_away = False
         self._queue: deque[_Submission] = deque()
         self._closed = threading.Event()
         self._submitting = threading.Lock()
@@ -121,7 +134,7 @@ class IndexWriter:
         """
         submission = _Submission(arrival, adopted=adopted)
         self._write([submission])
-        return self._result(submission)
+        return self._intact(submission)
 
     def submit_many(self, arrivals: Sequence[Arrival]) -> list[Outcome | Exception]:
         """As `submit` for each of them, in as few transactions as can be."""
@@ -130,7 +143,7 @@ class IndexWriter:
         outcomes: list[Outcome | Exception] = []
         for submission in submissions:
             try:
-                outcomes.append(self._result(submission))
+                outcomes.append(self._intact(submission))
             except Exception as error:  # noqa: BLE001  # told for each
                 outcomes.append(error)
         return outcomes
@@ -151,6 +164,29 @@ class IndexWriter:
                     self._write_batch()
             finally:
                 self._writing.release()
+
+    def _intact(self, submission: _Submission) -> Outcome:
+        """What became of it. Of what is there already nothing is promised before its bytes have been looked at.
+
+        In the thread of the sender, so that nobody else waits for that.
+        """
+        outcome = self._result(submission)
+        while outcome.twin is not None and not self._has_content(outcome.twin, submission.arrival):
+            _log.error(
+                "the object store had other bytes of %s; it takes those sent", submission.arrival.sop_instance_uid
+            )
+            submission = _Submission(submission.arrival, adopted=submission.adopted, damaged=outcome.twin.location)
+            self._write([submission])
+            outcome = self._result(submission)
+        if outcome.twin is not None and not submission.adopted:
+            self._remove(submission.arrival.stored_object.location)
+        return outcome
+
+    def _has_content(self, twin: Twin, arrival: Arrival) -> bool:
+        try:
+            return content_digest(self._objects, twin.location, twin.data_set_offset) == arrival.stored_object.digest
+        except StorageError:
+            return False  # what cannot be read is as good as lost
 
     def _result(self, submission: _Submission) -> Outcome:
         return submission.result(_ANSWER_SECONDS if self._thread is not None else 0)
@@ -239,13 +275,21 @@ class IndexWriter:
             self._refuse(batch, error)
             return
         for submission, outcome in zip(batch, outcomes, strict=True):
-            if not outcome.kept and not submission.adopted:
+            # that of a twin is still needed where the twin is damaged
+            if not outcome.kept and not submission.adopted and outcome.twin is None:
                 self._remove(submission.arrival.stored_object.location)
             submission.settle(outcome)
 
     def _try(self, batch: Sequence[_Submission]) -> list[Outcome]:
         self._objects.sync_folders([submission.arrival.stored_object.location for submission in batch])
-        return retried(lambda: self._transaction(batch))
+        try:
+            # while it stays away, nobody waits for it anew with every object
+            outcomes = retried(lambda: self._transaction(batch), patience=0 if self._is_away else _RETRY_SECONDS)
+        except Exception as error:
+            self._is_away = _is_away(error)
+            raise
+        self._is_away = False
+        return outcomes
 
     def _transaction(self, batch: Sequence[_Submission]) -> list[Outcome]:
         if self._connection is None and self._thread is None:
@@ -270,9 +314,9 @@ class IndexWriter:
         arrivals = [submission.arrival for submission in batch]
         outcomes = ingest(connection, self._tables, arrivals, utc_now(), self._known)
         for number, outcome in enumerate(outcomes):
-            if outcome.twin is not None and not self._is_whole(*outcome.twin):
+            if outcome.twin is not None and not self._is_usable(outcome.twin, batch[number]):
                 # the index has the object, the object store has lost it: what has come takes its place
-                self._replace(connection, arrivals[number], outcome.twin[0])
+                self._replace(connection, arrivals[number], outcome.twin.location)
                 [outcomes[number]] = ingest(connection, self._tables, [arrivals[number]], utc_now())
         for arrival, outcome in zip(arrivals, outcomes, strict=True):
             if outcome.stored and arrival.rejection is not None:
@@ -295,9 +339,9 @@ class IndexWriter:
         )
         settle(connection, self._tables, pk)
 
-    def _is_whole(self, location: str, size: int) -> bool:
+    def _is_usable(self, twin: Twin, submission: _Submission) -> bool:
         try:
-            return self._objects.size(location) == size
+            return twin.location != submission.damaged and self._objects.size(twin.location) == twin.size
         except ObjectMissing:
             return False
 
@@ -305,7 +349,7 @@ class IndexWriter:
         _log.error("%d objects could not be indexed: %s", len(batch), _described(error))
         refusal: Exception = error
         if not isinstance(error, StorageError):
-            refusal = StorageUnavailable("the index could not take the object; send it again later")
+            refusal = unavailable(error, "the index could not take the object; send it again later")
             refusal.__cause__ = error
         for submission in batch:
             # where the commit may have happened though its answer was lost, the bytes stay: `fileroom check` tells
@@ -320,9 +364,13 @@ class IndexWriter:
             _log.warning("a superfluous copy could not be removed: %s", error)
 
 
-def retried(transaction: Callable[[], Result]) -> Result:
-    """Runs a transaction again for as long as another writer gets in its way, within bounds."""
-    deadline = time.monotonic() + _RETRY_SECONDS
+def retried(transaction: Callable[[], Result], patience: float | None = None) -> Result:
+    """Runs a transaction again for as long as another writer gets in its way, within bounds.
+
+    Also while the database is away, for up to `patience` seconds: most restarts and failovers are over by then.
+    """
+    begun = time.monotonic()
+    patience = _RETRY_SECONDS if patience is None else patience
     attempt = 0
     while True:
         try:
@@ -330,11 +378,16 @@ def retried(transaction: Callable[[], Result]) -> Result:
         except Exception as error:
             attempt += 1
             retryable = isinstance(error, IndexChanged) or is_retryable(error)
+            deadline = begun + (patience if _is_away(error) else _RETRY_SECONDS)
             if not retryable or time.monotonic() > deadline or (attempt > 8 and not is_unavailable(error)):
                 if isinstance(error, IndexChanged):
                     raise StorageUnavailable("others change the same part of the index; try again later") from error
                 raise
         time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # noqa: S311  # jitter, no secret
+
+
+def _is_away(error: Exception) -> bool:
+    return cannot_connect(error) or is_read_only(error)
 
 
 def _described(error: Exception) -> str:

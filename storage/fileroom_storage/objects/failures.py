@@ -4,7 +4,7 @@ import errno
 import logging
 from pathlib import Path
 
-from fileroom_storage.errors import StorageUnavailable
+from fileroom_storage.errors import StorageNotWritable, StorageUnavailable
 
 LOG = logging.getLogger(__name__)
 
@@ -20,6 +20,7 @@ _WHAT_TO_DO = {
     errno.ENFILE: "too many files are open on this machine; send again later",
     errno.EXDEV: "incoming/ and objects/ are on different disks; keep both on one, then send again",
 }
+_NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class Failures:
@@ -37,4 +38,5 @@ class Failures:
         if isinstance(error, OSError):
             LOG.error("object store %s: %s", self._root, error)
             advice = _WHAT_TO_DO.get(error.errno or 0, f"{error.strerror}; see the server's log")
-            raise StorageUnavailable(f"The object store is not available: {advice}.") from error
+            kind = StorageNotWritable if error.errno in _NOT_WRITABLE else StorageUnavailable
+            raise kind(f"The object store is not available: {advice}.") from error

@@ -21,8 +21,10 @@ from fileroom_server.status import (
 from fileroom_storage.errors import (
     DuplicateTransaction,
     InvalidQuery,
+    ObjectDamaged,
     ObjectMissing,
     SchemaNotCurrent,
+    StorageNotWritable,
     StorageUnavailable,
     UnusableObject,
     UnusableReason,
@@ -52,6 +54,8 @@ ACTION = Service.N_ACTION
         (StorageUnavailable("away"), FIND, 0xA700),
         (StorageUnavailable("away"), MOVE, 0xA701),
         (StorageUnavailable("away"), GET, 0xA701),
+        (StorageNotWritable("full"), STORE, 0xA700),
+        (StorageNotWritable("full"), MOVE, 0xA701),
         (SchemaNotCurrent("old"), STORE, 0xA700),
         (SchemaNotCurrent("old"), GET, 0xA701),
         (InvalidQuery("bad"), FIND, 0xA900),
@@ -60,6 +64,7 @@ ACTION = Service.N_ACTION
         (SopClassNotSupported("no"), FIND, 0x0122),
         (MoveDestinationUnknown("who"), MOVE, 0xA801),
         (ObjectMissing("lost"), GET, 0x0110),
+        (ObjectDamaged("other bytes"), GET, 0x0110),
         (OSError("disk"), STORE, 0x0110),
         (RecursionError(), FIND, 0x0110),
     ],
@@ -86,6 +91,10 @@ def test_reasons_are_told_apart() -> None:
 def test_offending_elements() -> None:
     assert status_of(InvalidQuery("bad", "StudyDate"), FIND).offending_element == 0x00080020
     assert status_of(InvalidQuery("bad"), FIND).offending_element is None
+
+
+def test_damage_is_told_and_is_no_surprise() -> None:
+    assert status_of(ObjectDamaged("the store has other bytes"), GET).comment == "the store has other bytes"
 
 
 def test_what_nobody_expected_is_not_told() -> None:

@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from fileroom_storage.index import types
+from fileroom_storage.index.engine import insert_or_ignore
 
 revision = "0006"
 down_revision = "0005"
@@ -59,7 +60,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("chain", name=op.f("pk_audit_chain")),
         **_OPTIONS,
     )
-    op.bulk_insert(chains, [{"chain": chain, "sequence": 0, "hash": _FIRST_HASH} for chain in range(_CHAINS)])
+    connection = op.get_bind()
+    rows = [{"chain": chain, "sequence": 0, "hash": _FIRST_HASH} for chain in range(_CHAINS)]
+    # they may be there already, where an upgrade of MariaDB was cut short behind them
+    connection.execute(insert_or_ignore(chains, connection.dialect.name), rows)
     op.create_table(
         "audit_delivery",
         sa.Column("destination", types.ExactText(16), nullable=False),
