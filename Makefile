@@ -7,6 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # what the tests speak to: clients, databases, a browser, a reverse proxy, another PACS
 TEST_PACKAGES := dcmtk mariadb-server postgresql chromium nginx-light orthanc orthanc-dicomweb openssl prometheus
+# every file that is installed is one of those whose digests stand in the lock files, for every platform
+LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+          --custom-compile-command 'make lock'
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
@@ -31,7 +34,7 @@ fuzz: $(VENV)/test.stamp ## feed thousands of damaged inputs to all that reads f
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/pytest -n 2 --timeout=0 tests/fuzz tests/dicomweb/test_openapi.py $(ARGS)
 
 fuzz-atheris: $(VENV)/test.stamp ## run one target under atheris: TARGET=json SECONDS=600; see tests/fuzz/
-	$(PIP) install -c requirements.lock -e '.[test,fuzz]'
+	$(PIP) install -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz.with_atheris $(or $(TARGET),json) $(or $(SECONDS),600) $(ARGS)
 
 test-large: $(VENV)/test.stamp ## bodies of 4 GiB into, objects of 2 GiB in and out of a real server: minutes, 10 GB of disk in TMPDIR
@@ -66,8 +69,10 @@ docs: $(VENV)/runtime.stamp ## write docs/conformance.md anew from the attribute
 	$(BIN)/python -m fileroom_server.conformance > $(VENV)/conformance.md
 	mv $(VENV)/conformance.md docs/conformance.md
 
-lock: $(VENV)/bin/python ## resolve all dependencies anew and write requirements.lock
-	$(BIN)/python tests/lock_requirements.py requirements.lock
+lock: $(VENV)/bin/python ## resolve all dependencies anew and write requirements.lock and requirements-test.lock
+	@$(PIP) install 'uv>=0.9'
+	$(LOCK) --extra postgresql --extra tracing --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra test --output-file requirements-test.lock pyproject.toml
 
 clean: ## remove the environment and the caches; data is left alone
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
@@ -81,9 +86,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/runtime.stamp: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(PIP) install -c requirements.lock -e '.[postgresql]'
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps -e .
 	@touch $@
 
-$(VENV)/test.stamp: pyproject.toml requirements.lock | $(VENV)/bin/python
-	$(PIP) install -c requirements.lock -e '.[test]'
+$(VENV)/test.stamp: pyproject.toml requirements-test.lock | $(VENV)/bin/python
+	$(PIP) install --require-hashes -r requirements-test.lock
+	$(PIP) install --no-deps -e .
 	@touch $@ $(VENV)/runtime.stamp

@@ -13,8 +13,11 @@ _log = logging.getLogger(__name__)
 
 
 def record_start(storage: Storage) -> None:
-    """Raises StorageUnavailable: what cannot be recorded does not start."""
-    storage.audit.record_at_once(_event(EventType.APPLICATION_START))
+    """Where it cannot be recorded, as on a disk that is full, the log says so: what is stored can still be read."""
+    try:
+        storage.audit.record_at_once(_event(EventType.APPLICATION_START))
+    except StorageError as error:
+        _log.error("the audit log does not say that the server has started: %s", error)
 
 
 def record_stop(configuration: Configuration) -> None:
