@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-large faults fuzz fuzz-atheris screenshots bench bench-scale bench-memory lint format docs lock clean
+.PHONY: help serve test test-large faults fuzz fuzz-atheris screenshots bench bench-scale bench-memory lint format docs lock audit-dependencies clean
 
 help: ## show this list
 	@echo "fileroom: what there is to do"
@@ -73,6 +73,11 @@ lock: $(VENV)/bin/python ## resolve all dependencies anew and write requirements
 	@$(PIP) install 'uv>=0.9'
 	$(LOCK) --extra postgresql --extra tracing --output-file requirements.lock pyproject.toml
 	$(LOCK) --extra test --output-file requirements-test.lock pyproject.toml
+
+audit-dependencies: $(VENV)/bin/python ## ask PyPI's advisory database about every version in the lock files; fails where it has no answer
+	@$(PIP) install 'pip-audit>=2.9'
+	for lock in requirements.lock requirements-test.lock; do \
+	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; done
 
 clean: ## remove the environment and the caches; data is left alone
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
