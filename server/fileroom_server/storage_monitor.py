@@ -83,6 +83,8 @@ class TracingMonitor(CountingMonitor):
             context.run(self._tracer.record, Stage.COMMIT.value, begun, ended, objects, links=(link,))
 
     def executed(self, sql: str, seconds: float, *, failed: bool) -> None:
+        if not self._tracer.is_within_span():
+            return
         now = time.perf_counter()
         name = sql.lstrip().partition(" ")[0].upper()
         self._tracer.record(f"SQL {name}", now - seconds, now, {"db.query.text": sql}, failed=failed)

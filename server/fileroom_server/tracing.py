@@ -119,6 +119,12 @@ class Tracer:
         context.attach(set_span_in_context(span))
         return span
 
+    def is_within_span(self) -> bool:
+        """Whether what is done now is done for anything: the server's own housekeeping has no trace."""
+        from opentelemetry.trace import get_current_span
+
+        return get_current_span().get_span_context().is_valid
+
     def current_in(self, of: Context) -> "SpanContext":
         """The span that is current in a context, which must not be entered."""
         from opentelemetry.trace import get_current_span

@@ -186,6 +186,7 @@ def test_other_things_than_data_sets(client: FlaskClient, storage: Storage) -> N
 def test_metadata_that_is_too_large(client: FlaskClient, storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_reading, "MAXIMUM_TEXT", 200_000)
     monkeypatch.setattr(json_reading, "MAXIMUM_EVENTS", 10_000)
+    monkeypatch.setattr(json_reading, "_CHUNK_SIZE", 1 << 16)  # or all of it were one chunk, and none of it read
     small = metadata()
     many = metadata(**{"00081161": {"vr": "UL", "Value": [1] * 20_000}})
     answer = send(client, [many, small], located(PIXELS))

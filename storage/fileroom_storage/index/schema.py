@@ -116,13 +116,15 @@ def create_if_empty(engine: Engine) -> None:
     revision = current_revision(engine)
     if revision is not None and revision not in _known_revisions():
         return
-    if not (revision == head_revision() and has_views(engine)) and not _has_instances(engine):
+    if not (revision == head_revision() and has_views(engine)) and not _is_in_use(engine, revision):
         upgrade(engine)
 
 
-def _has_instances(engine: Engine) -> bool:
+def _is_in_use(engine: Engine, revision: str | None) -> bool:
     if not inspect(engine).has_table("dicom_instance"):
         return False
+    if revision is None and engine.dialect.name != "mysql":
+        return True  # there an upgrade that is cut short leaves nothing: somebody has taken the revision away
     with engine.connect() as connection:
         return connection.execute(text("SELECT 1 FROM dicom_instance LIMIT 1")).first() is not None
 

