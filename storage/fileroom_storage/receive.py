@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from io import BufferedIOBase, RawIOBase
 from typing import Literal
 
 from .attributes import Registry
@@ -128,13 +129,16 @@ class Receiver:
         """As `IncomingObject.store` for each of them, at a cost that they share; errors stand in for outcomes."""
         outcomes: dict[int, StoreOutcome | Exception] = {}
         ready: dict[int, ReadyObject] = {}
+        synced: dict[int, Future[Exception | None]] = {}
         for number, incoming in enumerate(objects):
             try:
                 ready[number] = incoming.ready(provenance)
             except Exception as error:  # noqa: BLE001  # one must not keep the others out
                 outcomes[number] = error
-        synced = self._syncing.map(_failure_of, [one.writer.sync for one in ready.values()])
-        outcomes |= {number: error for number, error in zip(ready, synced, strict=True) if error is not None}
+            else:
+                # the disk writes one while the next is read
+                synced[number] = self._syncing.submit(_failure_of, ready[number].writer.sync)
+        outcomes |= {number: failure for number, one in synced.items() if (failure := one.result()) is not None}
         arrivals: dict[int, Arrival] = {}
         for number, one in ready.items():
             if number not in outcomes:
@@ -215,6 +219,10 @@ class IncomingObject:
 
     def write(self, chunk: Buffer) -> None:
         self._writer.write(chunk)
+
+    def write_from(self, source: BufferedIOBase | RawIOBase) -> int:
+        """Writes what `source` has next; how many bytes that were, 0 at its end."""
+        return self._writer.write_from(source)
 
     def discard(self) -> None:
         self._writer.discard()
