@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import IO
+from io import BufferedIOBase
+from typing import cast
 
 from fileroom_server.import_outcome import FileOutcome, SourceFile, failed, refused
 
@@ -70,13 +71,13 @@ def archive_members(path: str, status: os.stat_result, limits: ArchiveLimits) ->
 
 
 @contextmanager
-def opened_member(file: SourceFile) -> Iterator[IO[bytes]]:
+def opened_member(file: SourceFile) -> Iterator[BufferedIOBase]:
     """The bytes of a member, which end where the archive says. Raises OSError, and DAMAGED errors while it is read."""
     archive = _archive(file.file, file.modified_ns)
     if file.member is None:
         raise ValueError(f"{file.name} is no member of an archive")
     with archive.open(archive.infolist()[file.member]) as member:
-        yield member
+        yield cast("BufferedIOBase", member)
 
 
 # Kept open for the members that follow: a directory of a hundred thousand members takes a second to read. An archive

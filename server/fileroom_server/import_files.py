@@ -5,7 +5,7 @@ import os
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from io import BufferedIOBase, RawIOBase
 
 from fileroom_server.import_archives import DAMAGED, opened_member
 from fileroom_server.import_outcome import FileOutcome, SourceFile, failed, refused
@@ -18,7 +18,8 @@ _log = logging.getLogger(__name__)
 
 _SOURCE = "import"
 _HEAD = 1 << 16
-_CHUNK = 1 << 20
+
+ByteSource = BufferedIOBase | RawIOBase
 
 
 def import_files(storage: Storage, files: Sequence[SourceFile], association: str) -> list[FileOutcome]:
@@ -72,7 +73,7 @@ def _stored(file: SourceFile, stored: StoreOutcome) -> FileOutcome:
 
 
 @contextmanager
-def _opened(file: SourceFile) -> Iterator[IO[bytes]]:
+def _opened(file: SourceFile) -> Iterator[ByteSource]:
     if file.member is not None:
         with opened_member(file) as member:
             yield member
@@ -82,22 +83,22 @@ def _opened(file: SourceFile) -> Iterator[IO[bytes]]:
             yield source
 
 
-def _received(storage: Storage, source: IO[bytes], size: int) -> IncomingObject:
+def _received(storage: Storage, source: ByteSource, size: int) -> IncomingObject:
     head = _read_head(source)
     _refuse_early(head)
     incoming = storage.receive(size)
     try:
         incoming.write(head)
         del head
-        while chunk := source.read(_CHUNK):
-            incoming.write(chunk)
+        while incoming.write_from(source):
+            pass
     except BaseException:
         incoming.discard()
         raise
     return incoming
 
 
-def _read_head(source: IO[bytes]) -> bytes:
+def _read_head(source: ByteSource) -> bytes:
     head = b""
     while len(head) < _HEAD and (part := source.read(_HEAD - len(head))):
         head += part

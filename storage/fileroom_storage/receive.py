@@ -3,9 +3,10 @@
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from io import BufferedIOBase, RawIOBase
 from typing import Literal
 
 from .attributes import Registry
@@ -153,14 +154,17 @@ class Receiver:
         """As `IncomingObject.store` for each of them, at a cost that they share; errors stand in for outcomes."""
         outcomes: dict[int, StoreOutcome | Exception] = {}
         ready: dict[int, ReadyObject] = {}
+        synced: dict[int, Future[Exception | None]] = {}
         for number, incoming in enumerate(objects):
             incoming.is_received(provenance.source)
             try:
                 ready[number] = incoming.ready(provenance)
             except Exception as error:  # noqa: BLE001  # one must not keep the others out
                 outcomes[number] = error
-        synced = self._syncing.map(_failure_of, [partial(self._sync, one) for one in ready.values()])
-        outcomes |= {number: error for number, error in zip(ready, synced, strict=True) if error is not None}
+            else:
+                # the disk writes one while the next is read
+                synced[number] = self._syncing.submit(_failure_of, partial(self._sync, ready[number]))
+        outcomes |= {number: failure for number, one in synced.items() if (failure := one.result()) is not None}
         arrivals: dict[int, Arrival] = {}
         for number, one in ready.items():
             if number not in outcomes:
@@ -260,6 +264,10 @@ class IncomingObject:
     def write(self, chunk: Buffer) -> None:
         self._writer.write(chunk)
         self._received = time.perf_counter()
+
+    def write_from(self, source: BufferedIOBase | RawIOBase) -> int:
+        """Writes what `source` has next; how many bytes that were, 0 at its end."""
+        return self._writer.write_from(source)
 
     def discard(self) -> None:
         self._writer.discard()

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import sys
+from io import BufferedIOBase, RawIOBase
 from mmap import PAGESIZE, mmap
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,15 @@ class DirectObjectWriter(FilesystemObjectWriter):
             end = self._size + len(part)
             held[self._size : end] = part
             self._size = end
+
+    def write_from(self, source: BufferedIOBase | RawIOBase) -> int:
+        self._writing()
+        if self._held is None or self._size == _BUFFER:
+            return super().write_from(source)
+        with memoryview(self._held) as held, held[self._size :] as free:
+            read = source.readinto(free) or 0
+        self._size += read
+        return read
 
     def buffer(self) -> memoryview | mmap | bytes:
         return super().buffer() if self._held is None else memoryview(self._held)[: self._size].toreadonly()

@@ -3,6 +3,7 @@
 import fcntl
 import os
 from contextlib import suppress
+from io import BufferedIOBase, RawIOBase
 from mmap import PROT_READ, mmap
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from fileroom_storage.objects.filesystem import FilesystemObjectStore
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+_CHUNK = 1 << 20
 
 
 def read_at(descriptor: int, offset: int, length: int) -> bytes:
@@ -56,6 +58,11 @@ class FilesystemObjectWriter:
                 while remaining:  # one call takes 2 GiB at most
                     self._size += (more := os.write(self._writing(), remaining))
                     remaining = remaining[more:]
+
+    def write_from(self, source: BufferedIOBase | RawIOBase) -> int:
+        chunk = source.read(_CHUNK) or b""
+        self.write(chunk)
+        return len(chunk)
 
     def buffer(self) -> memoryview | mmap | bytes:
         if self._size == 0:

@@ -1,6 +1,7 @@
 """What fileroom asks of any object store: bytes in under a key that the store chooses, the same bytes out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from io import BufferedIOBase, RawIOBase
 from mmap import mmap
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -20,6 +21,10 @@ class ObjectWriter(Protocol):
 
     def write(self, *data: bytes | bytearray | memoryview) -> None:
         """Append all of `data`, bytes after bytes."""
+        ...
+
+    def write_from(self, source: BufferedIOBase | RawIOBase) -> int:
+        """Append what `source` has next, up to a mebibyte; return how many bytes that were, 0 at its end."""
         ...
 
     def buffer(self) -> memoryview | mmap | bytes:

@@ -1,5 +1,6 @@
 """The conformance suite of every ObjectStore: a backend's test class inherits it and provides the `store` fixture."""
 
+import io
 import random
 import threading
 import time
@@ -49,6 +50,20 @@ class ObjectStoreTests:
         with store.open(key) as file:
             assert file.read() == BYTES[:length]
         assert store.size(key) == length
+
+    @pytest.mark.parametrize("length", [0, 1, 300_000, 1 << 20, (1 << 20) + 1, 3_000_000])
+    def test_bytes_out_equal_bytes_read_from_a_source(self, store: ObjectStore, length: int) -> None:
+        data = random.Random(length).randbytes(length)
+        with store.create() as writer:
+            writer.write(b"head")
+            source = io.BytesIO(data)
+            while taken := writer.write_from(source):
+                assert writer.size == 4 + source.tell()
+                assert taken <= 1 << 20
+            assert bytes(writer.buffer()) == b"head" + data
+            key = writer.commit()
+        with store.open(key) as file:
+            assert file.read() == b"head" + data
 
     def test_stretches_of_an_open_object(self, store: ObjectStore) -> None:
         key = put(store, BYTES)
