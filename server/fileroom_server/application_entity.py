@@ -23,8 +23,8 @@ from fileroom_server.c_move import handle_c_move
 from fileroom_server.c_store import begin_object, handle_c_store
 from fileroom_server.config import DicomConfiguration, Peer
 from fileroom_server.config_tls import DicomTlsConfiguration
-from fileroom_server.dimse import Handlers, is_serving, take_over
-from fileroom_server.dimse_audit import audited, end_store_transfer, record_rejection
+from fileroom_server.dimse import Handlers, checked, is_serving, take_over
+from fileroom_server.dimse_audit import audited, end_store_transfer, record_echo_denied, record_rejection
 from fileroom_server.negotiation import (
     accept_storage,
     denied_services,
@@ -119,17 +119,17 @@ def event_handlers(
     )
     move = partial(handle_c_move, storage=storage, peers=by_ae_title, own_tls=own_tls or DicomTlsConfiguration())
     handlers: Handlers = {
-        C_STORE: audited(partial(handle_c_store, storage=storage), Service.C_STORE, log),
-        C_FIND: audited(find, Service.C_FIND, log),
-        C_MOVE: audited(move, Service.C_MOVE, log),
-        C_GET: audited(partial(handle_c_get, storage=storage), Service.C_GET, log),
+        C_STORE: audited(checked(partial(handle_c_store, storage=storage)), Service.C_STORE, log),
+        C_FIND: audited(checked(find), Service.C_FIND, log),
+        C_MOVE: audited(checked(move), Service.C_MOVE, log),
+        C_GET: audited(checked(partial(handle_c_get, storage=storage)), Service.C_GET, log),
     }
     if commitments is not None:
         action = partial(handle_n_action, commitments=commitments)
-        handlers = {**handlers, N_ACTION: audited(action, Service.N_ACTION, log)}
+        handlers = {**handlers, N_ACTION: audited(checked(action), Service.N_ACTION, log)}
     return [
         (evt.EVT_REQUESTED, _handle_requested, [handlers, storage, rules]),
-        (evt.EVT_C_ECHO, _handle_c_echo),
+        (evt.EVT_C_ECHO, _handle_c_echo, [log]),
         (evt.EVT_SOP_EXTENDED, _handle_sop_extended),
         (evt.EVT_ESTABLISHED, _handle_established),
         (evt.EVT_REJECTED, _handle_rejected, [log]),
@@ -261,10 +261,11 @@ def _calling_ae_title(association: Association) -> str:
     return str(requested.calling_ae_title) if requested is not None else ""
 
 
-def _handle_c_echo(event: evt.Event) -> int:
+def _handle_c_echo(event: evt.Event, log: AuditLog) -> int:
     try:
         check_allowed(event.assoc, event.request)
     except NotAuthorized as error:
+        record_echo_denied(event.assoc, log)
         return status_of(error, Service.C_ECHO).code
     return 0x0000
 

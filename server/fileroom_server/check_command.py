@@ -56,8 +56,11 @@ def check(configuration: Configuration, repair: bool, verify: bool, as_json: boo
 
 
 def _findings(storage: "Storage", *, repair: bool, verify: bool) -> Iterator["Finding"]:
+    from fileroom_server.command_actor import command_actor
+
+    actor = command_actor()
     if not is_terminal(sys.stderr):
-        yield from storage.check(repair=repair, verify=verify)
+        yield from storage.check(repair=repair, verify=verify, actor=actor)
         return
     from rich.console import Console
 
@@ -67,7 +70,7 @@ def _findings(storage: "Storage", *, repair: bool, verify: bool) -> Iterator["Fi
             if seen % 100 == 0:
                 status.update(f"Checking … {count(seen, 'object')} of the index seen")
 
-        yield from storage.check(repair=repair, verify=verify, progress=progress)
+        yield from storage.check(repair=repair, verify=verify, actor=actor, progress=progress)
 
 
 def _document(finding: "Finding") -> dict[str, str | bool | None]:

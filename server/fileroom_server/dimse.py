@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -128,6 +128,18 @@ Handler = Callable[[Request], Iterable[Response]]
 Handlers = Mapping[type[Message], Handler]
 
 
+def checked(handler: Handler) -> Handler:
+    """The same handler, for requests that are whole and that this peer may make; all others are errors."""
+    return partial(_checked, handler)
+
+
+def _checked(handler: Handler, request: Request) -> Iterator[Response]:
+    if not request.message.is_valid_request:
+        raise InvalidRequest(f"{_missing(request.message)} is missing or too long")
+    check_allowed(request.association, request.message)
+    yield from handler(request)
+
+
 def take_over(association: Association, handlers: Handlers) -> None:
     """Has `handlers` serve the requests of this association; pynetdicom goes on to serve all others."""
     # pynetdicom's own services decode every data set, and send objects only after encoding them anew
@@ -190,9 +202,6 @@ def _answer(request: Request, handler: Handler, recorded: RecordedRequest) -> No
 def _responses(request: Request, handler: Handler) -> Generator[Response, None, None]:
     """The responses of the handler; an error that it raises becomes the last of them."""
     try:
-        if not request.message.is_valid_request:
-            raise InvalidRequest(f"{_missing(request.message)} is missing or too long")
-        check_allowed(request.association, request.message)
         yield from handler(request)
     except GeneratorExit:
         raise

@@ -10,7 +10,7 @@ from pynetdicom.dimse_primitives import C_FIND, C_MOVE, C_STORE
 
 from fileroom_server.dimse import Handler, Request, Response
 from fileroom_server.reception import Refusal
-from fileroom_server.status import SUCCESS, Service, status_of
+from fileroom_server.status import NOT_AUTHORIZED, SUCCESS, Service, status_of
 from fileroom_storage.index.audit.event import Action, Actor, AuditEvent, EventId, EventType, Outcome
 from fileroom_storage.index.audit.recorder import AuditLog
 from fileroom_storage.index.audit.transfer import Transfer
@@ -19,6 +19,14 @@ from fileroom_storage.storage import Storage, StoredInstance
 # PS3.7 C: what is refused or out of resources, and what is an error of ours, is more than a wrong request
 _SERIOUS = frozenset({0x0110, 0xA700, 0xA701, 0xA702})
 _CUT_SHORT = "the peer went away or cancelled"
+# of a storage commitment, the action information tells which instances it is about
+_EVENTS: dict[Service, tuple[EventId, Action]] = {
+    Service.C_STORE: (EventId.DICOM_INSTANCES_TRANSFERRED, Action.CREATE),
+    Service.C_FIND: (EventId.QUERY, Action.EXECUTE),
+    Service.C_MOVE: (EventId.DICOM_INSTANCES_TRANSFERRED, Action.READ),
+    Service.C_GET: (EventId.DICOM_INSTANCES_TRANSFERRED, Action.READ),
+    Service.N_ACTION: (EventId.DICOM_INSTANCES_ACCESSED, Action.READ),
+}
 
 
 def actor_of(association: Association) -> Actor:
@@ -97,9 +105,7 @@ def audited(handler: Handler, service: Service, log: AuditLog) -> Handler:
         return handler
     if service is Service.C_STORE:
         return partial(_store, handler, log)
-    if service is Service.N_ACTION:
-        return partial(_ask_commitment, handler, log)
-    return partial(_find if service is Service.C_FIND else _retrieve, handler, log)
+    return partial(_recorded, handler, log, service)
 
 
 def _store(handler: Handler, log: AuditLog, request: Request) -> Iterator[Response]:
@@ -112,45 +118,15 @@ def _store(handler: Handler, log: AuditLog, request: Request) -> Iterator[Respon
         message = request.message
         if transfer is None:
             # not even begun
-            _record(log, request, EventId.DICOM_INSTANCES_TRANSFERRED, Action.CREATE, status.code)
+            _record(log, request, *_EVENTS[Service.C_STORE], status.code)
         elif isinstance(message, C_STORE):
             sop_class = str(message.AffectedSOPClassUID or "")
             transfer.count_failed(_outcome(status.code), f"status {status.code:04X}", None, sop_class)
         raise
 
 
-def _find(handler: Handler, log: AuditLog, request: Request) -> Iterator[Response]:
-    code: int | None = None
-    try:
-        with closing(_generator(handler(request))) as responses:
-            for response in responses:
-                if not response.status.pending:
-                    code = response.status.code
-                yield response
-    except Exception as error:
-        code = status_of(error, Service.C_FIND).code
-        raise
-    finally:
-        _record(log, request, EventId.QUERY, Action.EXECUTE, code)
-
-
-def _ask_commitment(handler: Handler, log: AuditLog, request: Request) -> Iterator[Response]:
-    """The action information tells which instances it is about."""
-    code: int | None = None
-    try:
-        for response in handler(request):
-            code = response.status.code
-            yield response
-    except Exception as error:
-        code = status_of(error, Service.N_ACTION).code
-        raise
-    finally:
-        _record(log, request, EventId.DICOM_INSTANCES_ACCESSED, Action.READ, code)
-
-
-def _retrieve(handler: Handler, log: AuditLog, request: Request) -> Iterator[Response]:
-    """Retrieval counts what it sends; a request that sends nothing is recorded here."""
-    service = Service.C_MOVE if isinstance(request.message, C_MOVE) else Service.C_GET
+def _recorded(handler: Handler, log: AuditLog, service: Service, request: Request) -> Iterator[Response]:
+    """One event a request; a retrieval that sends something is counted as it does so."""
     code: int | None = None
     try:
         with closing(_generator(handler(request))) as responses:
@@ -163,7 +139,7 @@ def _retrieve(handler: Handler, log: AuditLog, request: Request) -> Iterator[Res
         raise
     finally:
         if not vars(request.association).pop("fileroom_retrieved", False):
-            _record(log, request, EventId.DICOM_INSTANCES_TRANSFERRED, Action.READ, code)
+            _record(log, request, *_EVENTS[service], code)
 
 
 class Retrieval:
@@ -198,12 +174,22 @@ class Retrieval:
             self._transfer.end()
 
 
+def record_echo_denied(association: Association, log: AuditLog) -> None:
+    """A C-ECHO that a peer may not ask for. One that it may ask for touches nothing, and is no event of PS3.15 A.5."""
+    reason = f"C-ECHO: status {NOT_AUTHORIZED:04X}"
+    alert = (EventId.SECURITY_ALERT, Action.EXECUTE, actor_of(association), Outcome.MINOR_FAILURE)
+    _tally(log, AuditEvent(*alert, EventType.USE_OF_RESTRICTED_FUNCTION, detail={"reason": reason}), reason)
+
+
 def _record(log: AuditLog, request: Request, event: EventId, action: Action, code: int | None) -> None:
     """One row for the same peer, query and outcome in a minute. `code` is None where there was no last response."""
     message = request.message
-    outcome = _outcome(code)
+    outcome, event_type = _outcome(code), None
+    if code == NOT_AUTHORIZED:
+        # as HTTP's 403
+        event, action, event_type = EventId.SECURITY_ALERT, Action.EXECUTE, EventType.USE_OF_RESTRICTED_FUNCTION
     query = None if isinstance(message, C_STORE) else bytes(request.data_set)
-    detail: dict[str, str | int] = {"sop_class_uid": str(request.sop_class_uid)}
+    detail: dict[str, str | int] = {"sop_class_uid": str(request.sop_class_uid or "")}
     if query is not None:
         detail["transfer_syntax_uid"] = str(request.transfer_syntax)
     if isinstance(message, C_MOVE):
@@ -214,7 +200,7 @@ def _record(log: AuditLog, request: Request, event: EventId, action: Action, cod
         detail["reason"] = _CUT_SHORT if code is None or code == 0xFE00 else f"status {code:04X}"
     _tally(
         log,
-        AuditEvent(event, action, actor_of(request.association), outcome, query=query, detail=detail),
+        AuditEvent(event, action, actor_of(request.association), outcome, event_type, query=query, detail=detail),
         (str(request.sop_class_uid), str(request.transfer_syntax), query, detail.get("destination")),
     )
 

@@ -16,13 +16,13 @@ from fileroom_storage.storage import ImportOutcome, IncomingObject, Provenance, 
 
 _log = logging.getLogger(__name__)
 
-_SOURCE = "import"
+SOURCE = "import"
 _HEAD = 1 << 16
 
 ByteSource = BufferedIOBase | RawIOBase
 
 
-def import_files(storage: Storage, files: Sequence[SourceFile], association: str) -> list[FileOutcome]:
+def import_files(storage: Storage, files: Sequence[SourceFile], provenance: Provenance) -> list[FileOutcome]:
     """Stores files, whatever they are, all together; errors are outcomes."""
     received: dict[int, IncomingObject] = {}
     outcomes: dict[int, FileOutcome] = {}
@@ -31,13 +31,13 @@ def import_files(storage: Storage, files: Sequence[SourceFile], association: str
             with _opened(file) as source:
                 received[number] = _received(storage, source, file.size)
         except Exception as error:  # noqa: BLE001  # one file must not end an import, whatever it holds
-            storage.monitor.refused(_SOURCE, error)
+            storage.monitor.refused(SOURCE, error)
             outcomes[number] = _failed(file, error)
-    stored = storage.store_many(list(received.values()), Provenance(_SOURCE, association=association))
+    stored = storage.store_many(list(received.values()), provenance)
     for number, outcome in zip(received, stored, strict=True):
         file = files[number]
         if isinstance(outcome, Exception):
-            storage.monitor.refused(_SOURCE, outcome)
+            storage.monitor.refused(SOURCE, outcome)
             outcomes[number] = _failed(file, outcome)
         else:
             outcomes[number] = _stored(file, outcome)

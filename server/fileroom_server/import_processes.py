@@ -10,20 +10,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children
 from multiprocessing.synchronize import Event
+from multiprocessing.util import Finalize
 from types import FrameType
 from typing import Self
 
 from fileroom_server.child_process import FORK, become_child
+from fileroom_server.command_actor import command_actor
 from fileroom_server.config import LoggingConfiguration, MetricsConfiguration
 from fileroom_server.correlation import CorrelationId, correlate
-from fileroom_server.import_files import import_files
+from fileroom_server.import_files import SOURCE, import_files
 from fileroom_server.import_outcome import FileOutcome, SourceFile
 from fileroom_server.logs import start_logging
 from fileroom_server.metrics.blocks import kept_numbers
 from fileroom_server.metrics.shared_numbers import KeptNumbers
 from fileroom_server.storage_monitor import CountingMonitor
+from fileroom_storage.index.audit.event import Action, EventId
 from fileroom_storage.monitor import UNWATCHED
-from fileroom_storage.storage import ImportOutcome, Storage, StorageSettings
+from fileroom_storage.storage import ImportOutcome, Provenance, Storage, StorageSettings
 
 # One batch is one transaction.
 _BATCH = 32
@@ -135,7 +138,7 @@ class _Process:
 
     storage: Storage
     kept: KeptNumbers | None = None
-    association: str
+    provenance: Provenance
     stopped: Event
 
 
@@ -155,15 +158,18 @@ def _begin(
         _Process.kept.begin()
     correlate(CorrelationId(association))
     _Process.storage = Storage.open(settings, CountingMonitor() if metrics.enabled else UNWATCHED)
-    _Process.association = association
+    transfer = _Process.storage.audit.transfer(command_actor(), EventId.IMPORT, Action.CREATE, {"by": SOURCE})
+    _Process.provenance = Provenance(SOURCE, association=association, transfer=transfer)
     _Process.stopped = stopped
+    # the audit log hears of the last objects at the end; of the first of each study when that was stored
+    Finalize(None, _Process.storage.close, exitpriority=0)
 
 
 def import_batch(files: Sequence[SourceFile]) -> list[FileOutcome | None]:
     """Runs in a process of the pool. None for files that the import was stopped before."""
     if _Process.stopped.is_set():
         return [None] * len(files)
-    outcomes = import_files(_Process.storage, files, _Process.association)
+    outcomes = import_files(_Process.storage, files, _Process.provenance)
     if _Process.kept is not None:
         _Process.kept.keep()
     return [*outcomes]

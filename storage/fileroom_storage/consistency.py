@@ -5,14 +5,17 @@ import logging
 import mmap
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
 from .errors import ObjectMissing, StorageError, UnusableObject
 from .index.arrival import Arrival, Provenance, StoredObject, arrival_of, instance_uids
+from .index.audit.event import SERVER, Action, Actor, EventId
+from .index.audit.recorder import AuditLog
+from .index.audit.transfer import Transfer
 from .index.maintenance import Maintenance
 from .index.trash import Trash
 from .index.writer import utc_now
@@ -62,6 +65,7 @@ class Checker:
         maintenance: Maintenance,
         trash: Trash,
         receiver: Receiver,
+        audit: AuditLog,
         young: float,
     ) -> None:
         self._objects = objects
@@ -69,21 +73,41 @@ class Checker:
         self._maintenance = maintenance
         self._trash = trash
         self._receiver = receiver
+        self._audit = audit
         self._young = young
 
-    def check(self, *, repair: bool, verify: bool, progress: Callable[[int], None] | None = None) -> Iterator[Finding]:
+    def check(
+        self,
+        *,
+        repair: bool,
+        verify: bool,
+        actor: Actor | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[Finding]:
         """All that is wrong. `repair` adopts orphans and drops rows whose object is gone; damaged objects stay."""
+        with self._adoption(actor) if repair else nullcontext() as transfer:
+            yield from self._findings(transfer, repair=repair, verify=verify, actor=actor, progress=progress)
+
+    def _findings(
+        self,
+        transfer: Transfer | None,
+        *,
+        repair: bool,
+        verify: bool,
+        actor: Actor | None,
+        progress: Callable[[int], None] | None,
+    ) -> Iterator[Finding]:
         for seen, indexed in enumerate(self._index.objects(), 1):
             finding = self._compare(indexed, verify=verify)
             if finding is not None:
-                yield self._repaired(finding, indexed) if repair else finding
+                yield self._repaired(finding, indexed, actor) if repair else finding
             if progress is not None:
                 progress(seen)
         for location in self._without_row():
             if self._is_young(location):
                 yield Finding(FindingKind.YOUNG, location, None)
             else:
-                yield Finding(FindingKind.ORPHAN, location, None, self.adopt(location) if repair else None)
+                yield Finding(FindingKind.ORPHAN, location, None, self.adopt(location, transfer) if repair else None)
 
     def orphans(self, *, since: str = "") -> Iterator[str]:
         """Objects nothing refers to, of keys from `since` on; those just written may still be on their way."""
@@ -99,12 +123,24 @@ class Checker:
         last = self._index.last_change()
         since = (last - timedelta(days=1)).strftime("%Y/%m/%d") if last else ""
         adopted = 0
-        for location in self.orphans(since=since):
-            self.adopt(location)
-            adopted += 1
+        with self._adoption(None) as transfer:
+            for location in self.orphans(since=since):
+                self.adopt(location, transfer)
+                adopted += 1
         return adopted
 
-    def adopt(self, location: str) -> str:
+    @contextmanager
+    def _adoption(self, actor: Actor | None) -> Iterator[Transfer | None]:
+        """What the audit log is told of the orphans that are adopted meanwhile, and by whom."""
+        event = (EventId.DICOM_INSTANCES_TRANSFERRED, Action.CREATE, {"by": "adoption"})
+        transfer = self._audit.transfer(actor or SERVER, *event)
+        try:
+            yield transfer
+        finally:
+            if transfer is not None:
+                transfer.end()
+
+    def adopt(self, location: str, transfer: Transfer | None = None) -> str:
         """Indexes an orphan, or removes it where the index has its bytes already. Says which."""
         try:
             arrival = self.arrival(location)
@@ -117,7 +153,8 @@ class Checker:
         # a crash between a commit and the removal of a superfluous file must not bring back what was deleted since
         if self._index.unknown_locations([location]) and self._trash.keep_orphan(arrival, written):
             return "left to the purge: what it holds has been deleted"
-        self._receiver.submit(arrival, adopted=True)
+        told = replace(arrival, provenance=replace(arrival.provenance, transfer=transfer))
+        self._receiver.submit(told, adopted=True)
         if not self._index.unknown_locations([location]):
             return "adopted"
         for twin in self._index.locations_of(arrival.sop_instance_uid, arrival.stored_object.digest):
@@ -165,10 +202,10 @@ class Checker:
             kind = None if self._index.unknown_locations([indexed.location]) else FindingKind.MISSING
         return Finding(kind, indexed.location, indexed.sop_instance_uid) if kind else None
 
-    def _repaired(self, finding: Finding, indexed: IndexedObject) -> Finding:
+    def _repaired(self, finding: Finding, indexed: IndexedObject, actor: Actor | None) -> Finding:
         repair = None
         if finding.kind is FindingKind.MISSING and indexed.pk is not None:
-            if self._maintenance.remove_lost(indexed.location):
+            if self._maintenance.remove_lost(indexed.location, self._audit.actor(actor)):
                 repair = "row removed"
         elif finding.kind is not FindingKind.MISSING:
             repair = f"{_LEFT}restore the object from a backup, or {self._without(indexed)}"

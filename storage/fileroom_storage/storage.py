@@ -112,7 +112,7 @@ class Storage:
         self._maintenance = Maintenance(self._engine, self._tables, retention)
         self._trash = Trash(self._engine, self._tables, retention)
         self._checker = Checker(
-            self._objects, self._reader, self._maintenance, self._trash, self._receiver, ORPHAN_SECONDS
+            self._objects, self._reader, self._maintenance, self._trash, self._receiver, self.audit, ORPHAN_SECONDS
         )
         self._deleter = Deleter(self._objects, self._trash, self._checker, retention, self._notify)
         # A commitment is on the disk whatever the durability: on SQLite and PostgreSQL its transaction takes with it
@@ -388,10 +388,15 @@ class Storage:
     # -- consistency ---------------------------------------------------------------------------------------
 
     def check(
-        self, *, repair: bool = False, verify: bool = False, progress: Callable[[int], None] | None = None
+        self,
+        *,
+        repair: bool = False,
+        verify: bool = False,
+        actor: Actor | None = None,
+        progress: Callable[[int], None] | None = None,
     ) -> Iterator[Finding]:
         """Holds the index against the object store, both ways; `verify` reads every byte."""
-        return self._checker.check(repair=repair, verify=verify, progress=progress)
+        return self._checker.check(repair=repair, verify=verify, actor=actor, progress=progress)
 
     def adopt_orphans(self) -> int:
         """Indexes what a crash left without a row; to be called once after a start."""

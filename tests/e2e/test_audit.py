@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 import requests
 from lxml import etree
+from pydicom.uid import UID
+from pynetdicom.dimse_primitives import C_ECHO
 
 from tests.certificates import Authority
 from tests.databases import free_port
 from tests.made import CT_IMAGE_STORAGE, encoded, made, part10, uid
 from tests.served import Served
-from tests.server.cli.commands import fileroom
+from tests.server.cli.commands import fileroom, write_files
 from tests.server.dimse.scu import (
     STUDY_ROOT_FIND,
     STUDY_ROOT_GET,
+    VERIFICATION,
     associated,
     find,
     identifier,
@@ -182,6 +185,35 @@ def test_commands(served: Served, tmp_path: Path) -> None:
     plain = fileroom("audit", "list", "--since", "1h", *data).stdout
     assert "Begin Transferring DICOM Instances" in plain
     assert "is no time; write" in fileroom("audit", "list", "--since", "yesterday", *data).stderr
+
+
+def test_what_is_imported(served: Served, tmp_path: Path) -> None:
+    write_files(tmp_path / "ct", 5, 4)
+    finished = fileroom("import", "--data", served.data, "--jobs", "1", tmp_path / "ct")
+    assert finished.returncode == 0, finished.stderr
+    begin, imported = listed(served, "--study", uid(4))
+    assert (begin["event"]["meaning"], begin["source"]) == ("Begin Transferring DICOM Instances", "command line")
+    assert told(imported)[:3] == ("Import", "C", 0)
+    assert sum(imported["detail"]["sop_classes"].values()) == 5
+
+
+def test_what_a_peer_may_not_ask_for(tmp_path: Path) -> None:
+    """Of services that it may not use, the contexts are rejected; these requests come all the same."""
+    peers = [{"ae_title": "CT1", "host": "127.0.0.1", "port": 104, "services": ["store"]}]
+    with Served(tmp_path / "data", FILEROOM_PEERS=json.dumps(peers)) as served:
+        with associated(served.dicom_port, CT_IMAGE_STORAGE, VERIFICATION, calling="CT1") as association:
+            request = C_ECHO()
+            request.MessageID, request.AffectedSOPClassUID = 1, UID(VERIFICATION)
+            association._reactor_checkpoint.clear()
+            association.dimse.send_msg(request, 1)
+            _, response = association.dimse.get_msg(block=True)
+            association._reactor_checkpoint.set()
+            assert isinstance(response, C_ECHO)
+            assert response.Status == 0x0124
+        until(lambda: any(told(row)[0] == "Security Alert" for row in listed(served)), "the alert")
+        [alert] = [row for row in listed(served) if told(row)[0] == "Security Alert"]
+    assert (told(alert)[1:], alert["type"]["meaning"]) == (("E", 4, "CT1"), "Use of Restricted Function")
+    assert "0124" in alert["detail"]["reason"]
 
 
 def test_start_and_stop(tmp_path: Path) -> None:

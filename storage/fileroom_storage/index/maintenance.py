@@ -10,7 +10,7 @@ from .audit.event import Action, Actor, AuditEvent, EventId
 from .conflicts import ConflictState
 from .deletions import Retention
 from .engine import unavailable_errors, write_transaction
-from .removal import remove_instances
+from .removal import RemovedInstance, remove_instances
 from .resolution import Conflict, Resolution, list_conflicts, read_conflict, resolve
 from .tables import Tables
 from .writer import retried, utc_now
@@ -24,10 +24,10 @@ class Maintenance:
         self._tables = tables
         self._retention = retention
 
-    def remove_lost(self, location: str) -> bool:
+    def remove_lost(self, location: str, actor: Actor | None = None) -> bool:
         """Removes the instance whose object was there; False where there is none any more."""
         with unavailable_errors():
-            return retried(lambda: self._remove_lost(location))
+            return retried(lambda: self._remove_lost(location, actor))
 
     def conflicts(self, state: ConflictState | None) -> Iterator[Conflict]:
         with unavailable_errors():
@@ -48,10 +48,13 @@ class Maintenance:
         with unavailable_errors():
             retried(lambda: self._resolve(pk, resolution, arrival, actor))
 
-    def _remove_lost(self, location: str) -> bool:
+    def _remove_lost(self, location: str, actor: Actor | None) -> bool:
         there = self._tables.instance.c.location == location
         with write_transaction(self._engine) as connection:
-            return bool(remove_instances(connection, self._tables, there, utc_now(), deletion_pk=None))
+            removed = remove_instances(connection, self._tables, there, utc_now(), deletion_pk=None)
+            if actor is not None:
+                chain.append(connection, self._tables, [_loss_event(instance, actor) for instance in removed])
+            return bool(removed)
 
     def _resolve(self, pk: int, resolution: Resolution, arrival: Arrival | None, actor: Actor | None) -> None:
         with write_transaction(self._engine) as connection:
@@ -59,6 +62,17 @@ class Maintenance:
             resolve(connection, self._tables, conflict, resolution, arrival, self._retention, utc_now())
             if actor is not None:
                 chain.append(connection, self._tables, [_resolution_event(conflict, resolution, actor)])
+
+
+def _loss_event(lost: RemovedInstance, actor: Actor) -> AuditEvent:
+    return AuditEvent(
+        EventId.DICOM_INSTANCES_ACCESSED,
+        Action.DELETE,
+        actor,
+        study_instance_uid=lost.study_instance_uid,
+        sop_classes={"": 1},
+        detail={"reason": "the object store has lost it", "sop_instance_uid": lost.sop_instance_uid},
+    )
 
 
 def _resolution_event(conflict: Conflict, resolution: Resolution, actor: Actor) -> AuditEvent:

@@ -1,6 +1,7 @@
 """The audit log: every row chained to the one before it, whoever writes, and whatever is done to the table found."""
 
 import multiprocessing
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -370,3 +371,29 @@ def test_events_wait_while_the_database_is_away(storage: Storage, tmp_path: Path
         storage.audit.flush()
     in_database(storage, lambda connection: connection.execute(text("ALTER TABLE elsewhere RENAME TO audit_log")))
     assert len(rows(storage)) == 1
+
+
+def test_what_a_crash_or_a_lost_disk_left_is_in_the_log(storage: Storage) -> None:
+    _store(storage, 1, Provenance("import"))
+    _store(storage, 2, Provenance("import"))
+    first, second = sorted(storage.locate({"StudyInstanceUID": uid(1)}), key=lambda found: found.sop_instance_uid)
+    (storage.settings.data / "objects" / first.location).unlink()
+    in_database(storage, lambda connection: _forget(connection, second.location))
+    orphan = storage.settings.data / "objects" / second.location
+    os.utime(orphan, (0, 0))  # old enough to have been left by a crash
+    assert len([finding for finding in storage.check(repair=True, actor=SOMEBODY) if finding.is_repaired]) == 2
+    lost, begin, adopted = rows(storage)
+    assert (lost.action, lost.user_id, lost.study_instance_uid) == ("D", "somebody", uid(1))
+    assert (lost.detail["reason"], lost.detail["sop_instance_uid"]) == (
+        "the object store has lost it",
+        first.sop_instance_uid,
+    )
+    assert (begin.event, adopted.event, adopted.user_id) == ("110102", "110104", "somebody")
+    assert (adopted.detail["by"], sum(adopted.sop_classes.values())) == ("adoption", 1)
+    assert storage.audit.verify().is_unbroken
+
+
+def _forget(connection: Connection, location: str) -> None:
+    """As a crash between an object and its row."""
+    instance = standard_tables().instance
+    connection.execute(delete(instance).where(instance.c.location == location))
