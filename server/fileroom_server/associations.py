@@ -15,7 +15,7 @@ from fileroom_server.association_record import record_of
 from fileroom_server.dimse_audit import end_store_transfer
 from fileroom_server.event_reports import AssociationReports
 from fileroom_server.received_messages import BoundedReceiver
-from fileroom_server.tls import TlsContext
+from fileroom_server.tls_files import TlsContext
 from fileroom_server.transport import RequestingSocket
 from fileroom_server.upper_layer import UpperLayer
 

@@ -13,7 +13,8 @@ from fileroom_server.config_tls import NO_CERTIFICATE, DicomTlsConfiguration
 from fileroom_server.event_reports import Event, NotReported, report_event
 from fileroom_server.negotiation import STORAGE_COMMITMENT_PUSH_MODEL
 from fileroom_server.sent_messages import is_over
-from fileroom_server.tls import TlsUnusable, client_tls
+from fileroom_server.tls import client_tls
+from fileroom_server.tls_files import TlsUnusable
 from fileroom_storage.pixels.transfer_syntaxes import UNCOMPRESSED
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from fileroom_server.config_http_access import AuthenticationConfiguration, TlsC
 from fileroom_server.config_section import Section, separated_by_commas
 from fileroom_server.config_storage_commitment import StorageCommitmentConfiguration
 from fileroom_server.config_tls import DicomTlsConfiguration
-from fileroom_server.config_values import AETitle, Certificates, Host, Networks, Port, Seconds
+from fileroom_server.config_values import AETitle, Certificates, Host, Networks, Port, Seconds, is_loopback
 from fileroom_server.peer_services import PeerService
 from fileroom_storage.index.drivers import DRIVERS
 
@@ -68,14 +68,6 @@ def _address_or_any(value: str) -> str:
     except ValueError:
         raise ValueError('write addresses or networks such as "10.0.0.0/8", or "*" for any') from None
     return value
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server that listens on `host`."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 class DatabaseConfiguration(Section):

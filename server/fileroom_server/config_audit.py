@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from fileroom_server.config_section import Section
+from fileroom_server.config_values import host_name
 
 
 def _host_or_none(value: str) -> str:
-    if value and not all(character.isalnum() or character in "._:%-" for character in value):
-        raise ValueError("write a host name or an IP address; an empty string sends nothing")
-    return value
+    return value and host_name(value)
 
 
 class AuditConfiguration(Section):

@@ -1,6 +1,5 @@
 """The sections [http.authentication] and [http.tls]: who gets in over HTTP, and by what certificate."""
 
-import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import NoDecode
 
 from fileroom_server.config_section import Section, separated_by_commas
+from fileroom_server.config_values import is_loopback
 
 ANY_ISSUER = "*"
 
@@ -22,17 +22,10 @@ def _name(value: str) -> str:
 
 def _safe_url(value: str) -> str:
     parts = urlsplit(value)
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and _is_this_machine(parts.hostname or ""))
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     if value and not (is_safe and parts.netloc and not parts.query and not parts.fragment):
         raise ValueError("write a URL that begins with https://; whoever can change keys on their way lets anybody in")
     return value
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 Names = Annotated[tuple[Annotated[str, AfterValidator(_name)], ...], NoDecode, BeforeValidator(separated_by_commas)]
@@ -90,17 +83,10 @@ class TlsConfiguration(Section):
         return self
 
 
-def unreadable_files(authentication: AuthenticationConfiguration, tls: TlsConfiguration) -> Iterator[tuple[str, str]]:
+def unreadable_files(authentication: AuthenticationConfiguration) -> Iterator[tuple[str, str]]:
     """The keys that name files which cannot be read, each with the reason."""
-    files = {
-        "http.authentication.ca_file": authentication.ca_file,
-        "http.tls.certificate": tls.certificate,
-        "http.tls.key": tls.key,
-        "http.tls.client_ca": tls.client_ca,
-    }
-    for key, file in files.items():
-        try:
-            if file:
-                Path(file).read_bytes()
-        except OSError as error:
-            yield key, error.strerror or type(error).__name__
+    try:
+        if authentication.ca_file:
+            Path(authentication.ca_file).read_bytes()
+    except OSError as error:
+        yield "http.authentication.ca_file", error.strerror or type(error).__name__

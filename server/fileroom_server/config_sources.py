@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from fileroom_server.config import Configuration, Peer, is_loopback
+from fileroom_server.config import Configuration, Peer
 from fileroom_server.config_errors import ConfigurationError, Problem, did_you_mean, wording
 from fileroom_server.config_http_access import unreadable_files
+from fileroom_server.config_values import is_loopback
 
 PREFIX = "FILEROOM_"
 DEFAULT = "default"
@@ -219,7 +220,7 @@ def _problems_together(configuration: Configuration) -> Iterator[Problem]:
             yield Problem("configuration", f"peers.{number}.certificate", message)
     if configuration.dicom.port == configuration.http.port != 0 and configuration.dicom.host == configuration.http.host:
         yield Problem("configuration", "http.port", "is the port of DICOM too; give them different ones")
-    for key, why in unreadable_files(configuration.http.authentication, configuration.http.tls):
+    for key, why in unreadable_files(configuration.http.authentication):
         yield Problem("configuration", key, f"cannot be read: {why}")
     try:
         configuration.database_url()

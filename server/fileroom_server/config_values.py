@@ -18,10 +18,18 @@ def _ae_title(value: str) -> str:
     return title
 
 
-def _host(value: str) -> str:
+def host_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", value):
-        raise ValueError("write a host name or an IP address; 0.0.0.0 means every interface")
+        raise ValueError("write a host name or an IP address; to listen, 0.0.0.0 means every interface")
     return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _network(value: str) -> str:
@@ -45,7 +53,7 @@ def _certificate(value: str) -> str:
 
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
-Host = Annotated[str, AfterValidator(_host)]
+Host = Annotated[str, AfterValidator(host_name)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Networks = Annotated[

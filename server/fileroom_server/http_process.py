@@ -18,7 +18,7 @@ from fileroom_server.config import Configuration
 from fileroom_server.http_clients import ClientLimits
 from fileroom_server.http_record import request_is_answered
 from fileroom_server.http_refusals import LONGEST_REQUEST_LINE
-from fileroom_server.http_tls import ReloadedContext
+from fileroom_server.http_tls import http_tls
 from fileroom_server.http_worker import Worker
 from fileroom_server.observability import Observability
 from fileroom_server.wiring import dicomweb_settings, storage_settings
@@ -94,10 +94,10 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
             "post_worker_init": lambda _worker: self._listening(self._port),
             "worker_exit": lambda _server, _worker: self._close(),
         }
-        if http.tls.certificate:
+        if (tls := http_tls(http.tls)) is not None:
             # the hook has it all; gunicorn wants to be told that there is TLS
             settings |= {"certfile": http.tls.certificate, "keyfile": http.tls.key}
-            settings["ssl_context"] = ReloadedContext(http.tls)
+            settings["ssl_context"] = lambda _configuration, _default: tls.current()
         if os.access(_SHARED_MEMORY, os.W_OK):
             settings["worker_tmp_dir"] = str(_SHARED_MEMORY)  # a sign of life must not wait for a disk
         for name, value in settings.items():

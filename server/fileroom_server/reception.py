@@ -17,7 +17,8 @@ from fileroom_server.association_counts import NoRoom, ReceiverPlace
 from fileroom_server.occasional_log import OccasionalLog
 from fileroom_server.pdu_reading import A_ABORT_INVALID_VALUE, LEAST_PDU_LIMIT, PDU_HEAD, PDU_TYPES
 from fileroom_server.prompt_socket import PromptSocket
-from fileroom_server.tls import TlsContext, failure_of
+from fileroom_server.tls import failure_of
+from fileroom_server.tls_files import TlsContext
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pydicom.datadict import tag_for_keyword
 
 from fileroom_server.access import NotAuthorized
-from fileroom_server.tls import TlsUnusable
+from fileroom_server.tls_files import TlsUnusable
 from fileroom_storage.errors import (
     DuplicateTransaction,
     InvalidQuery,

@@ -15,7 +15,8 @@ from fileroom_server.association_counts import ReceiverPlace
 from fileroom_server.pdu_reading import PduSocket
 from fileroom_server.prompt_socket import PromptSocket
 from fileroom_server.reception import Caller, Reception, Refusal
-from fileroom_server.tls import TlsContext, failure_of
+from fileroom_server.tls import failure_of
+from fileroom_server.tls_files import TlsContext
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from fileroom_server.config import Configuration, Peer, is_loopback, masked_url
+from fileroom_server.config import Configuration, Peer, masked_url
 from fileroom_server.config_sources import known_keys, load_configuration
+from fileroom_server.config_values import is_loopback
 from fileroom_server.wiring import dicomweb_settings
 
 CONF = Path(__file__).parents[2] / "conf" / "fileroom.toml"

@@ -19,11 +19,15 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from fileroom_server.config import Configuration, HttpConfiguration
 from fileroom_server.config_http_access import TlsConfiguration
-from fileroom_server.http_tls import ReloadedContext
+from fileroom_server.http_tls import http_tls
+from fileroom_server.tls import tls_problems
+from fileroom_server.tls_files import TlsUnusable
 from tests.dicomweb.objects import multipart, part10
 from tests.served import Served
 from tests.server.cli.commands import environment
+from tests.server.cli.senders import wait_until
 
 CONTENT_TYPE = 'multipart/related; type="application/dicom"; boundary=a-boundary'
 
@@ -156,10 +160,11 @@ def test_a_certificate_that_is_put_in_its_place_counts(served: Secure, authority
     # half of it: what was there stays, and it is told
     good = (tmp_path / "one.pem").read_bytes()
     (tmp_path / "one.pem").write_bytes(certificate.read_bytes())
-    assert shown_certificate(served) == "one"
-    assert "the one before stays" in served.output
+    told = "changed certificates are not used, the old ones stay: http.tls.key: is not the key"
+    wait_until(lambda: shown_certificate(served) == "one" and told in served.output)
     key.rename(tmp_path / "one.key")
-    assert shown_certificate(served) == "two"
+    # by every worker, each of which looks at the files once a second
+    wait_until(lambda: all(shown_certificate(served) == "two" for _ in range(20)))
     assert served.session.get(f"{served.url}/health/live").status_code == 200
     (tmp_path / "one.pem").unlink()
     assert shown_certificate(served) == "two"
@@ -240,9 +245,8 @@ def ended(connection: Any) -> bool:
 def test_a_key_that_does_not_belong_to_the_certificate(tmp_path: Path, authority: Authority) -> None:
     certificate, _ = authority.certify("one")
     _, key = authority.certify("two")
-    context = ReloadedContext(TlsConfiguration(certificate=str(certificate), key=str(key)))
-    with pytest.raises(OSError, match="KEY_VALUES_MISMATCH"):
-        context(None, None)
+    with pytest.raises(TlsUnusable, match=r"http\.tls\.key: is not the key of the certificate"):
+        http_tls(TlsConfiguration(certificate=str(certificate), key=str(key)))
     encrypted = tmp_path / "encrypted.key"
     private = serialization.load_pem_private_key((tmp_path / "one.key").read_bytes(), None)
     encrypted.write_bytes(
@@ -252,5 +256,8 @@ def test_a_key_that_does_not_belong_to_the_certificate(tmp_path: Path, authority
             serialization.BestAvailableEncryption(b"secret"),
         )
     )
-    with pytest.raises(OSError, match=r"(?i)ssl|pem|evp|password"):
-        ReloadedContext(TlsConfiguration(certificate=str(certificate), key=str(encrypted)))(None, None)
+    with pytest.raises(TlsUnusable, match=r"http\.tls\.key: is encrypted"):
+        http_tls(TlsConfiguration(certificate=str(certificate), key=str(encrypted)))
+    tls = TlsConfiguration(certificate=str(certificate), key=str(key))
+    configuration = Configuration(http=HttpConfiguration(tls=tls))
+    assert [problem.key for problem in tls_problems(configuration)] == ["http.tls.key"], "serve and config check say so"

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import urllib3
 from urllib3 import exceptions
 
-from fileroom_server.config import is_loopback
+from fileroom_server.config_values import is_loopback
 
 from .findings import Fault, Unusable
 

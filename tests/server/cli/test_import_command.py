@@ -268,7 +268,7 @@ class TestFailures:
             wait_until(lambda: any((data / "objects").rglob("*.dcm")))
         stdout, stderr = running.communicate(timeout=120)
         assert running.returncode == 1
-        assert stdout.startswith("stored\t\t")
+        assert stdout.startswith("stored\t\t"), stderr
         assert "Error: the import stopped: " in stderr
         assert "Traceback" not in stderr
 

@@ -17,7 +17,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 
-from fileroom_server import tls as tls_module
+from fileroom_server import tls_files
 from fileroom_server.config import Configuration, DicomConfiguration, Peer
 from fileroom_server.config_tls import DicomTlsConfiguration
 from fileroom_server.tls import tls_problems
@@ -253,7 +253,7 @@ def test_certificates_that_change(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tls_module, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(tls_files, "_LOOK_SECONDS", 0.0)
     used = Certificate(tmp_path / "used.pem", tmp_path / "used.key")
 
     def use(certificate: Certificate) -> None:
