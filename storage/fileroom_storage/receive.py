@@ -10,7 +10,7 @@ from io import BufferedIOBase, RawIOBase
 from typing import Literal
 
 from .attributes import Registry
-from .errors import NotAuthorized, UnusableObject, UnusableReason
+from .errors import NotAuthorized
 from .events import Event, InstanceDeleted, InstanceStored
 from .index.arrival import Arrival, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
 from .index.conflicts import ConflictType
@@ -21,11 +21,10 @@ from .index.scope import Authority
 from .index.writer import IndexWriter, utc_now
 from .monitor import UNWATCHED, Monitor, Stage, StoredAs
 from .objects import ObjectStore, ObjectWriter
-from .parse.frames import FrameLayout, frame_layout
 from .parse.header import Header, parse_header
 from .parse.likeness import Models
-from .parse.mapped_pages import STRETCH, let_go_of_pages
 from .parse.part10 import encode_file_meta, read_file_meta
+from .ready_object import ReadyObject, checked_uids, ready_object
 from .spool import Spool
 
 Buffer = bytes | bytearray | memoryview
@@ -44,21 +43,6 @@ class StoreOutcome:
     series_instance_uid: str
     conflicts: tuple[ConflictType, ...] = ()
     mismatched: tuple[str, ...] = ()  # what the request said otherwise than the data set, by keyword
-
-
-@dataclass(frozen=True, slots=True)
-class ReadyObject:
-    """An object that is written and understood, to be made durable, visible and indexed."""
-
-    writer: ObjectWriter
-    header: Header
-    uids: InstanceUids
-    transfer_syntax_uid: str
-    data_set_offset: int
-    layout: FrameLayout | None
-    digest: str
-    provenance: Provenance
-    authority: Authority | None = None
 
 
 class Receiver:
@@ -379,22 +363,6 @@ class IncomingDataSet:
             )
 
 
-def ready_object(
-    writer: ObjectWriter,
-    data_set: memoryview,
-    header: Header,
-    uids: InstanceUids,
-    transfer_syntax_uid: str,
-    data_set_offset: int,
-    provenance: Provenance,
-    digest: str | None = None,
-) -> ReadyObject:
-    # offsets into what was inflated lead nowhere in the file; such frames are found when they are asked for
-    layout = None if header.is_deflated else frame_layout(data_set, header)
-    digest = digest or _digest(data_set)
-    return ReadyObject(writer, header, uids, transfer_syntax_uid, data_set_offset, layout, digest, provenance)
-
-
 def _failure_of(step: Callable[[], None]) -> Exception | None:
     try:
         step()
@@ -418,24 +386,6 @@ def _with_mismatches(outcome: StoreOutcome, sop_class_uid: str, sop_instance_uid
     found = {"SOPClassUID": outcome.sop_class_uid, "SOPInstanceUID": outcome.sop_instance_uid}
     mismatched = tuple(keyword for keyword in said if said[keyword] != found[keyword])
     return replace(outcome, mismatched=mismatched) if mismatched else outcome
-
-
-def checked_uids(header: Header, study_instance_uid: str | None) -> InstanceUids:
-    uids = instance_uids(header)
-    if study_instance_uid is not None and uids.study_instance_uid != study_instance_uid:
-        raise UnusableObject(
-            UnusableReason.STUDY_MISMATCH, "the object belongs to another study than the one it was sent to"
-        )
-    return uids
-
-
-def _digest(data_set: memoryview) -> str:
-    digest = hashlib.sha256()
-    for start in range(0, len(data_set), STRETCH):
-        digest.update(data_set[start : start + STRETCH])
-        if len(data_set) > STRETCH:
-            let_go_of_pages(data_set)
-    return digest.hexdigest()
 
 
 def _store_outcome(arrival: Arrival, outcome: Outcome) -> StoreOutcome:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fileroom_storage import receive, retrieve
+from fileroom_storage import ready_object, retrieve
 from fileroom_storage.index import new_instances
 from fileroom_storage.parse import mapped_pages
 from fileroom_storage.parse.encoding import View
@@ -36,7 +36,7 @@ def test_what_is_let_go_of_while_it_is_read_is_read_all_the_same(
         let_go(view)
 
     monkeypatch.setattr(mapped_pages, "let_go_of_pages", counted)
-    monkeypatch.setattr(receive, "let_go_of_pages", counted)
+    monkeypatch.setattr(ready_object, "let_go_of_pages", counted)
     study, size = new_study(), 3 * mapped_pages.STRETCH + 12_345
     content = large_object(size + 1, study) if kind == "native" else large_fragments(size // 50_000, 50_000, study)
     incoming = sqlite_storage.receive()

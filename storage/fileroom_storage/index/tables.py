@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from ..attributes import Attribute, KeyType, Level, Origin, Registry, standard_registry
+from .api_key_table import api_key_table
 from .audit import tables as audit
 from .commitment_tables import commitment_tables
 from .types import ExactText, LongText, Uid, binary, column_type, microsecond_datetime, surrogate_key
@@ -71,7 +72,7 @@ class Tables:
         self.change = self._change()
         self.deletion = self._deletion()
         self.deleted_object = self._deleted_object()
-        self.api_key = self._api_key()
+        self.api_key = api_key_table(self._table)
         self.storage_commitment, self.storage_commitment_reference = commitment_tables(self._table)
         self.audit_log = audit.audit_log(self._table)
         self.audit_chain = audit.audit_chain(self._table)
@@ -282,22 +283,6 @@ class Tables:
             UniqueConstraint("location"),
             Index(None, "deletion_pk", "pk"),
             Index(None, "sop_instance_uid"),
-        )
-
-    def _api_key(self) -> Table:
-        return self._table(
-            "api_key",
-            Column("pk", surrogate_key(), primary_key=True),
-            # the part of a key that names it; the digest is of the whole
-            Column("identifier", ExactText(32), nullable=False),
-            Column("digest", ExactText(64), nullable=False),
-            Column("name", ExactText(), nullable=False),
-            Column("permissions", ExactText(), nullable=False),  # parted by commas
-            Column("scope", LongText()),  # a JSON list of issuers; null: all
-            Column("created_at", microsecond_datetime(), nullable=False),
-            Column("expires_at", microsecond_datetime()),
-            Column("revoked_at", microsecond_datetime()),
-            UniqueConstraint("identifier"),
         )
 
 
