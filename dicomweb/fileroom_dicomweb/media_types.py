@@ -85,7 +85,7 @@ def media_type(header: str | None) -> MediaType | None:
     message["content-type"] = header.replace("\r", " ").replace("\n", " ")
     try:
         (name, _), *parameters = message.get_params(failobj=[("", "")])
-    except ValueError:
+    except (TypeError, ValueError):  # of `type*=a; type*0=b`, whose pieces it cannot put in order
         return None
     # RFC 2231: a value that names its character set and language stands behind these two
     declared = cast("list[tuple[str, str | tuple[str, str, str]]]", parameters)
