@@ -1,0 +1,1 @@
+"""AWS HealthImaging: its image sets in the index, their frames from the service."""
