@@ -16,6 +16,7 @@ EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _NATIVE = frozenset({"1.2.840.10008.1.2", EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"})
 _SPECIFIC_CHARACTER_SET = Element(0x00080005, encoded_element(0x00080005, "CS", b"ISO_IR 192"))
 _DIFFERENT = object()
+_KEPT = 4  # series of some devices alternate between two
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,70 +60,77 @@ class _SeriesEncoder:
             "SeriesInstanceUID": series.series_instance_uid,
         }
         self._shared_vrs = _by_tag({**document.vrs, **series.vrs})
-        self._encoder: Encoder | None = None
-        self._shared: dict[int, Element] = {}
-        self._shared_left_out: tuple[str, ...] = ()
-        self._before: Attributes = {}
-        self._elements_before: dict[str, Element | None] = {}
+        self._alike: list[_Alike] = []  # the last ones used come first
 
     def encode(self, instance: Instance) -> EncodedInstance:
         try:
-            return self._encode(instance)
+            data_set, sop_class_uid, left_out = self._alike_to(instance).encode(instance)
         except InvalidDocument as error:
             path = f"Study/Series/{self._series_instance_uid}/Instances/{instance.sop_instance_uid}/DICOM/{error.path}"
             raise InvalidDocument(path, error.what) from None
-
-    def _encode(self, instance: Instance) -> EncodedInstance:
-        encoder = self._encoder_for(instance)
-        attributes = {**instance.attributes, "SOPInstanceUID": instance.sop_instance_uid}
-        sop_class_uid = attributes.get("SOPClassUID") or attributes.get("MediaStorageSOPClassUID")
-        if not isinstance(sop_class_uid, str):
-            sop_class_uid = ""
-        elif "SOPClassUID" not in attributes:
-            attributes["SOPClassUID"] = sop_class_uid
-        known: dict[str, Element | None] = {}
-        own: dict[int, Element] = {}
-        left_out = self._shared_left_out
-        for key, value in attributes.items():
-            element = known[key] = (
-                self._elements_before[key]
-                if _is_the_same(self._before.get(key, _DIFFERENT), value)
-                else encoder.element(key, attributes)
-            )
-            if element is not None:
-                take(own, key, element)
-                if element.left_out:
-                    left_out += element.left_out
-        self._before, self._elements_before = attributes, known
         return EncodedInstance(
             self._study_instance_uid,
             self._series_instance_uid,
             instance.sop_instance_uid,
-            sop_class_uid.strip(" \0"),
-            joined({**self._shared, **own}),
+            sop_class_uid,
+            data_set,
             _transfer_syntax_uid(instance),
             instance.frames,
             left_out,
         )
 
-    def _encoder_for(self, instance: Instance) -> Encoder:
-        """What decides how a value is encoded besides itself; what was encoded by anything else is forgotten."""
-        vrs = {**self._shared_vrs, **_by_tag(instance.vrs)}
+    def _alike_to(self, instance: Instance) -> "_Alike":
         representation = pixel_representation_of(instance.attributes)
-        encoder = Encoder(vrs, representation)
-        if self._encoder is None or encoder != self._encoder:
-            self._encoder = encoder
-            self._before, self._elements_before = {}, {}
-            self._encode_shared(encoder)
-        return self._encoder
+        for position, alike in enumerate(self._alike):
+            if alike.representation == representation and alike.vrs == instance.vrs:
+                self._alike.insert(0, self._alike.pop(position))
+                return alike
+        encoder = Encoder({**self._shared_vrs, **_by_tag(instance.vrs)}, representation)
+        self._alike = [_Alike(encoder, instance, self._shared_attributes), *self._alike[: _KEPT - 1]]
+        return self._alike[0]
 
-    def _encode_shared(self, encoder: Encoder) -> None:
+
+class _Alike:
+    """Instances of a series with the same VRs by tag and the same Pixel Representation.
+
+    These decide, besides the value itself, how it is encoded: what was equal in the one before is not encoded again.
+    """
+
+    def __init__(self, encoder: Encoder, first: Instance, shared_attributes: Attributes) -> None:
+        self.representation = encoder.pixel_representation
+        self.vrs = first.vrs
+        self._encoder = encoder
+        self._before: Attributes = {}
+        self._elements_before: dict[str, Element | None] = {}
         self._shared = {_SPECIFIC_CHARACTER_SET.tag: _SPECIFIC_CHARACTER_SET}
         left_out: list[str] = []
-        for key, element in encoder.elements(self._shared_attributes):
+        for key, element in encoder.elements(shared_attributes):
             take(self._shared, key, element)
             left_out += element.left_out
         self._shared_left_out = tuple(left_out)
+
+    def encode(self, instance: Instance) -> tuple[bytes, str, tuple[str, ...]]:
+        """The data set, the SOP Class UID and what was left out."""
+        attributes = {**instance.attributes, "SOPInstanceUID": instance.sop_instance_uid}
+        sop_class_uid = attributes.get("SOPClassUID") or attributes.get("MediaStorageSOPClassUID")
+        if not isinstance(sop_class_uid, str):
+            sop_class_uid = ""
+        elif not attributes.get("SOPClassUID"):
+            attributes["SOPClassUID"] = sop_class_uid
+        before, elements_before = self._before, self._elements_before
+        elements: dict[str, Element | None] = {}
+        own: dict[int, Element] = {}
+        left_out = self._shared_left_out
+        for key, value in attributes.items():
+            is_the_same = _is_the_same(before.get(key, _DIFFERENT), value)
+            element = elements_before[key] if is_the_same else self._encoder.element(key, attributes)
+            elements[key] = element
+            if element is not None:
+                take(own, key, element)
+                if element.left_out:
+                    left_out += element.left_out
+        self._before, self._elements_before = attributes, elements
+        return joined({**self._shared, **own}), sop_class_uid.strip(" \0"), left_out
 
 
 def _by_tag(vrs: Mapping[str, str]) -> dict[str, str]:
