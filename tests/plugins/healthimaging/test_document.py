@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import struct
 import zlib
 from collections.abc import Callable
@@ -213,3 +214,51 @@ def test_sequences_that_are_nested_beyond_reason() -> None:
     with pytest.raises(InvalidDocument, match="is nested in more than 80 sequences") as caught:
         list(encoded_instances(deeper))
     assert caught.value.path == f"{IN_INSTANCE}/DICOM/ContentSequence"
+
+
+_ODD: list[Any] = [
+    None,
+    True,
+    -1,
+    1e300,
+    2**63,
+    "",
+    "\0",
+    "x\\y",
+    [],
+    {},
+    [[]],
+    [None],
+    {"": None},
+    [{"": []}],
+    "1.2.3",
+    "AQI=",
+]
+
+
+def test_whatever_is_damaged_is_read_or_refused() -> None:
+    """Values are put in the wrong places, and bytes changed: nothing else than InvalidDocument comes of it."""
+    chance = random.Random(6)
+    refused: list[str] = []
+    for _ in range(3000):
+        json: Any = document(
+            instance(vrs={"00191001": "DS", "00191002": "SQ"}, SourceImageSequence=[{"Rows": 1}], Rows=5, KVP="1 ")
+        )
+        holder = json
+        while isinstance(holder, dict | list) and holder:
+            key = chance.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+            if not isinstance(holder[key], dict | list) or chance.random() < 0.2:
+                if isinstance(holder, dict) and chance.random() < 0.3:
+                    key = chance.choice(["", "Rows", "00191001", "00191002", "é", "SourceImageSequence", "DICOM"])
+                holder[key] = chance.choice(_ODD)
+                break
+            holder = holder[key]
+        text = bytearray(orjson.dumps(json))
+        if chance.random() < 0.3:
+            text[chance.randrange(len(text))] = chance.randrange(256)
+        try:
+            assert list(encoded_instances(read_document(bytes(text))))
+        except InvalidDocument as error:
+            refused.append(str(error))
+    assert 300 < len(refused) < 2700
+    assert not any("Doe" in text for text in refused)
