@@ -2,12 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import corpus as corpus_module
 from tests import databases as databases_module
 from tests.databases import DATABASES, Databases
+
+if TYPE_CHECKING:
+    from tests.fakes.medical_imaging import MedicalImaging
+    from tests.fakes.moto_server import Moto
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +42,22 @@ def corpus() -> Path:
 def free_port() -> int:
     """A TCP port of the loopback interface that nobody listens on."""
     return databases_module.free_port()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator["Moto"]:
+    """S3 and SQS: moto's server. One a test process; make buckets and queues of your own."""
+    from tests.fakes.moto_server import Moto
+
+    with Moto() as server:
+        yield server
+
+
+@pytest.fixture
+def medical_imaging(moto: "Moto") -> Iterator["MedicalImaging"]:
+    """AWS HealthImaging with nothing in it, which imports from the S3 of `moto`."""
+    from tests.fakes.medical_imaging import MedicalImaging
+
+    with MedicalImaging() as service:
+        service.jobs.s3 = moto.client("s3")
+        yield service

@@ -52,3 +52,12 @@ def test_of_the_tracing_extra_only_the_list_of_certificates_is_not() -> None:
     assert {"opentelemetry-sdk", "protobuf"} <= added.keys()
     not_permissive = {name for name, of in added.items() if not all(PERMISSIVE.search(one) for one in licences(of))}
     assert not_permissive == {"certifi"}
+
+
+def test_the_healthimaging_extra_is_permissively_licensed() -> None:
+    added = {name: of for name, of in required("healthimaging").items() if name not in required()}
+    assert {"boto3", "botocore", "s3transfer"} <= added.keys()
+    for name, of in added.items():
+        for licence in licences(of):
+            assert PERMISSIVE.search(licence), f"{name}: {licence}"
+            assert not COPYLEFT.search(licence), f"{name}: {licence}"
