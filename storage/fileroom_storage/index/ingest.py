@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, Connection, select, tuple_
 
 from ..attributes import Level
-from .arrival import Arrival
+from .arrival import Arrival, Origin
 from .conflicts import ConflictType, NewConflict, content_differences, demographic_differences, record
 from .deletions import rejected_digests
 from .engine import insert_or_ignore
 from .entities import Entity, IndexChanged, create, save
+from .external_series import insert_contents, weigh_all
 from .known_hierarchy import KnownHierarchy
 from .new_instances import NewInstance, insert_instances
 from .prepared import rows_by_keys
-from .removal import RemovedInstance
+from .removal import RemovedInstance, displace_headers
 from .scope import issuers_within
 from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
 
@@ -33,6 +34,12 @@ class Twin(NamedTuple):
     data_set_offset: int
 
 
+class Met(NamedTuple):
+    """An instance that was there; without an origin the object itself."""
+
+    origin: Origin | None
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of one arrival."""
@@ -43,6 +50,7 @@ class Outcome:
     study_instance_uid: str = ""
     series_instance_uid: str = ""
     twin: Twin | None = None
+    met: Met | None = None  # it or what it met is only a header, and what was there stays
     conflicts: list[ConflictType] = field(default_factory=list)
     rejected: list[RemovedInstance] = field(default_factory=list)  # what it took out of use, being a rejection note
 
@@ -105,9 +113,11 @@ class _Batch:
                         outcome.series_instance_uid,
                     )
                     for arrival, outcome in fresh
+                    if arrival.contents is None
                 ],
                 self.now,
             )
+            self._weigh_series([arrival for arrival, _ in fresh if arrival.contents is not None])
             for entities in (self.patients.values(), self.studies.values(), self.series.values()):
                 save(self.connection, self.tables, entities, self.now)
             self.known.keep(self.patients, self._studies_by_pk, self.series)
@@ -117,13 +127,16 @@ class _Batch:
     # -- instances that are there already ------------------------------------------------------------------
 
     def _without_known_instances(self) -> list[tuple[Arrival, Outcome]]:
-        uids = {arrival.sop_instance_uid for arrival in self.arrivals}
+        uids = {arrival.sop_instance_uid for arrival in self.arrivals if arrival.contents is None}
         known = self._known_instances(uids)
-        rejected = rejected_digests(self.connection, self.tables, uids - known.keys())
+        headers = {uid for uid, row in known.items() if row["external_source"] is not None}
+        rejected = rejected_digests(self.connection, self.tables, uids - (known.keys() - headers))
         fresh: list[tuple[Arrival, Outcome]] = []
         for arrival, outcome in zip(self.arrivals, self.outcomes, strict=True):
             uid = arrival.sop_instance_uid
-            if uid in known:
+            if arrival.contents is not None:
+                fresh.append((arrival, outcome))
+            elif uid in known and not (uid in headers and self._may_displace(arrival, known[uid])):
                 self._meet_known(arrival, outcome, known[uid])
             elif (uid, arrival.stored_object.digest) in rejected:
                 # IHE RAD TF-2 4.66.4.1.3: what was rejected stays so, however often it is sent; its bytes are kept
@@ -131,7 +144,17 @@ class _Batch:
                 outcome.series_instance_uid = arrival.series_instance_uid
             else:
                 fresh.append((arrival, outcome))
+        if headers:
+            displaced = headers & {arrival.sop_instance_uid for arrival, _ in fresh}
+            displace_headers(self.connection, self.tables, displaced, self.now)
+            self.known.clear()
         return fresh
+
+    def _may_displace(self, arrival: Arrival, header: Mapping[str, Any]) -> bool:
+        """An object takes the place of what is only the header of one."""
+        return arrival.origin is None and not self._is_outside(
+            arrival, lambda: self._parents_of(header)[Level.PATIENT]["issuer_pk"]
+        )
 
     def _known_instances(self, uids: set[str]) -> dict[str, Mapping[str, Any]]:
         instance, series, study = self.tables.instance, self.tables.series, self.tables.study
@@ -160,6 +183,10 @@ class _Batch:
             return
         outcome.study_instance_uid = known["study_instance_uid"]
         outcome.series_instance_uid = known["series_instance_uid"]
+        source = known["external_source"]
+        if arrival.origin is not None or source is not None:
+            outcome.met = Met(None if source is None else Origin(source, known["external_key"]))
+            return
         if known["digest"] == arrival.stored_object.digest:
             # the very same object: an earlier try did commit, though its answer was lost
             outcome.stored = outcome.kept = known["location"] == arrival.stored_object.location
@@ -347,7 +374,21 @@ class _Batch:
     def _timestamps(self) -> dict[str, dt.datetime]:
         return {"created_at": self.now, "updated_at": self.now}
 
+    def _weigh_series(self, told: Sequence[Arrival]) -> None:
+        """What has come may be among what a source has told of its series."""
+        insert_contents(self.connection, self.tables, [(one, self.series[one.series_instance_uid].pk) for one in told])
+        for arrival in told:
+            series = self.series[arrival.series_instance_uid]
+            if series.values["number_of_external_instances"] is None:
+                series.set("number_of_external_instances", 0)
+        weigh_all(self.connection, self.tables, self.series.values(), self._studies_by_pk, self.patients)
+
     def _count(self, arrival: Arrival, patient: Entity, study: Entity, series: Entity) -> None:
+        if arrival.contents is not None:
+            study.include("modalities_in_study", series.values["modality"])
+            for sop_class_uid in arrival.contents.sop_class_uids:
+                study.include("sop_classes_in_study", sop_class_uid)
+            return
         size = arrival.stored_object.size
         patient.add("number_of_patient_related_instances", 1)
         study.add("number_of_study_related_instances", 1)
