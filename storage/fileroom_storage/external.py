@@ -93,8 +93,8 @@ class External:
         """Makes all changes, each of another key, in one transaction; returns once that is durable.
 
         What is known under a key goes, and what is told comes in, by the rules of any object; what is told as it is
-        known changes nothing. An instance of which the object itself is here stays as it is; of two changes that tell of
-        one, the first has it. The `companion` runs last in the transaction, with the keys of all rows that are under
+        known changes nothing. An instance of which the object itself is here stays as it is; of two changes that tell
+        of one, the first has it. The `companion` runs last in the transaction, with the keys of all rows that are under
         the changed keys then; what it raises undoes all. Where the transaction has to be tried again, it runs again.
         Raises StorageUnavailable, and ValueError for keys that cannot be kept or come twice.
         """
