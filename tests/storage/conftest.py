@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fileroom_storage.index.engine import create_engine
-from fileroom_storage.index.tables import standard_tables
 from fileroom_storage.storage import Storage, StorageSettings
 from tests.databases import DATABASES, Databases
+from tests.storage.stored import empty
 
 
 @pytest.fixture
@@ -37,15 +36,7 @@ def shared_storage(
 def emptied_storage(shared_storage: Storage) -> Iterator[Storage]:
     """As `storage`, for modules of many tests: a database is made once, and emptied behind each."""
     yield shared_storage
-    shared_storage._observers.clear()
-    engine = create_engine(shared_storage.settings.database_url)
-    with engine.begin() as connection:
-        for table in reversed(standard_tables().metadata.sorted_tables):
-            if table.name not in ("audit_chain", "dicom_issuer"):  # which nothing ever deletes from
-                connection.execute(table.delete())
-    engine.dispose()
-    for path in (shared_storage.settings.data / "objects").rglob("*.dcm"):
-        path.unlink()
+    empty(shared_storage)
 
 
 @pytest.fixture
