@@ -42,10 +42,12 @@ def retrieve_bulk_data(server: OriginServer, resource: Resource, path: str) -> R
     header = server.storage.header(instance)
     if path == _PIXEL_DATA and frame_media_types(instance.transfer_syntax_uid)[0] != OCTET_STREAM:
         # PS3.18 8.7.3.3: compressed pixel data is a part for each frame, without the encapsulation
-        layout = frame_layout(header.buffer, header)
-        if layout is None:
+        number_of_frames = _number_of_frames(instance, header)
+        if not number_of_frames:
             raise InstanceNotFound("The instance has no pixel data.")
-        return frames_response(server, instance, [range(1, layout.number_of_frames + 1)])
+        return frames_response(server, instance, [range(1, number_of_frames + 1)])
+    if path == _PIXEL_DATA and instance.origin is not None:
+        header = server.storage.header_with_pixels(instance)
     value = header.bulk_data(path)
     own = media_type_of_value(header, path)
     names = (OCTET_STREAM,) if own is None else (own, OCTET_STREAM)
@@ -103,12 +105,21 @@ def _parts(storage: Storage, instance: StoredInstance, root_url: str) -> Generat
                 with storage.open_stretches(instance) as file:
                     yield stored_part(label, [_stored_pixel_data(instance, header, file)], location)
             else:
-                yield whole_part(label, _pixel_data(storage, instance, header), location)
+                with_pixels = storage.header_with_pixels(instance) if instance.origin is not None else header
+                yield whole_part(label, _pixel_data(storage, instance, with_pixels), location)
         else:
             # PS3.18 8.7.3.3: a part for each compressed frame
             with closing(storage.frame_pieces(instance, [range(1, instance.number_of_frames + 1)])) as frames:
                 for number, pieces in enumerate(frames, 1):
                     yield stored_part(label, pieces, ("Content-Location", f"{url}/frames/{number}"))
+
+
+def _number_of_frames(instance: StoredInstance, header: Header) -> int:
+    """How many there really are."""
+    if instance.origin is not None:
+        return instance.number_of_frames
+    layout = frame_layout(header.buffer, header)
+    return layout.number_of_frames if layout is not None else 0
 
 
 def _is_given_as_stored(instance: StoredInstance, header: Header) -> bool:
@@ -120,6 +131,7 @@ def _is_given_as_stored(instance: StoredInstance, header: Header) -> bool:
         and not pixel_data.encapsulated
         and not header.is_deflated
         and not stored_big_endian(instance.transfer_syntax_uid)
+        and instance.origin is None
     )
 
 

@@ -126,7 +126,11 @@ def _stored_response(instance: StoredInstance, frames: FramePieces, count: int, 
     parts: Iterable[OutgoingPart] = (stored_part(offer.part_content_type, pieces) for pieces in frames)
     length = None
     try:
-        if count <= _MEASURED_FRAMES:
+        if instance.origin is not None:
+            if count == 1:
+                parts = list(parts)
+                length = content_length(parts)
+        elif count <= _MEASURED_FRAMES:
             parts = list(parts)
             length = content_length(parts)
             request.environ[STORED_INSTANCE] = instance

@@ -6,7 +6,8 @@ from typing import Any
 import orjson
 from flask import Response
 
-from fileroom_storage.parse.json_fragments import JsonFragments, name_utf_8
+from fileroom_storage.parse.header import Header
+from fileroom_storage.parse.json_fragments import Additions, JsonFragments, name_utf_8
 from fileroom_storage.parse.native_model import native_model
 from fileroom_storage.storage import Storage, StoredInstance
 
@@ -20,6 +21,7 @@ from .origin_server import OriginServer, Resource, negotiate, resource_of
 from .wado import multipart_response, single_part_response
 
 _AVAILABLE_TRANSFER_SYNTAX_UID = 0x00083002
+_NUMBER_OF_FRAMES = 0x00280008
 _FOLDER = "metadata"  # in the data folder
 _XML_PARTS = Offer(DICOM_XML, multipart=True)
 _XML_SINGLE = Offer(DICOM_XML)
@@ -79,17 +81,23 @@ def _items(storage: Storage, instances: list[StoredInstance], root_url: str) -> 
     for instance in instances:
         bulk_data_url = f"{root_url}{resource_of(instance).path}/bulkdata/"
         header = storage.header(instance)
-        yield fragments.write(header, bulk_data_url.__add__, {_AVAILABLE_TRANSFER_SYNTAX_UID: _syntax_of(instance)})
+        yield fragments.write(header, bulk_data_url.__add__, _additions(instance, header))
 
 
 def _metadata(storage: Storage, instances: list[StoredInstance], root_url: str) -> Generator[Metadata, None, None]:
     for instance in instances:
         bulk_data_url = f"{root_url}{resource_of(instance).path}/bulkdata/"
-        elements = storage.header(instance).dicom_json(bulk_data_uri=bulk_data_url.__add__)
+        header = storage.header(instance)
+        elements = header.dicom_json(bulk_data_uri=bulk_data_url.__add__)
         name_utf_8(elements)
-        elements[f"{_AVAILABLE_TRANSFER_SYNTAX_UID:08X}"] = _syntax_of(instance)
+        elements |= {f"{tag:08X}": element for tag, element in _additions(instance, header).items()}
         yield elements
 
 
-def _syntax_of(instance: StoredInstance) -> dict[str, Any]:
-    return {"vr": "UI", "Value": [instance.transfer_syntax_uid]}
+def _additions(instance: StoredInstance, header: Header) -> Additions:
+    """What the index knows better than the header: how the frames are to be had and, from elsewhere, how many."""
+    additions: Additions = {_AVAILABLE_TRANSFER_SYNTAX_UID: {"vr": "UI", "Value": [instance.transfer_syntax_uid]}}
+    told = instance.number_of_frames if instance.origin is not None else 0
+    if told and told != (header.data_set.number(_NUMBER_OF_FRAMES) or 1):
+        additions[_NUMBER_OF_FRAMES] = {"vr": "IS", "Value": [told]}
+    return additions

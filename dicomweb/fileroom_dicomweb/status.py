@@ -12,6 +12,7 @@ from fileroom_storage.errors import (
     NotAuthorized,
     ObjectDamaged,
     ObjectMissing,
+    PixelsUnavailable,
     SchemaNotCurrent,
     StorageError,
     StorageNotWritable,
@@ -34,6 +35,7 @@ _HTTP_STATUS: dict[type[StorageError], HTTPStatus] = {
     CannotTranscode: HTTPStatus.NOT_ACCEPTABLE,
     HeaderTooLarge: HTTPStatus.NOT_ACCEPTABLE,
     StorageUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    PixelsUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     StorageNotWritable: HTTPStatus.INSUFFICIENT_STORAGE,  # RFC 4918 11.5
     SchemaNotCurrent: HTTPStatus.SERVICE_UNAVAILABLE,
     # the index promises what the object store has lost: no request can mend that

@@ -42,7 +42,7 @@ class Representation:
 
     @property
     def size(self) -> int | None:
-        return self.instance.size if self.is_stored else None
+        return self.instance.size if self.is_stored and self.instance.origin is None else None
 
     def open(self) -> IO[bytes]:
         """The file, to be closed. Raises CannotTranscode, ObjectMissing, and Problem where too many are made."""
@@ -55,12 +55,12 @@ class Representation:
             transfer_syntax_uid=self.transfer_syntax_uid,
         )
         with self.server.renderings.one():
-            return transcode(storage.header(self.instance), self.transfer_syntax_uid, meta)
+            return transcode(storage.header_with_pixels(self.instance), self.transfer_syntax_uid, meta)
 
     def content(self) -> Generator[Piece, None, None]:
         if self.is_stored:
             with self.server.storage.open_stretches(self.instance) as stored:
-                yield Stretch(stored, 0, self.instance.size)
+                yield Stretch(stored, 0, stored.size)
             return
         with self.open() as file:
             yield from chunks(file)

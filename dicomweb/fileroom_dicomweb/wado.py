@@ -93,24 +93,25 @@ def _response(container: Container, chosen: Sequence[Representation], instances:
         OutgoingPart(container.offer(one.transfer_syntax_uid).part_content_type, one.content, one.size)
         for one in chosen
     ]
-    if len(instances) == 1 and not chosen[0].is_stored:
-        # it is made before the status is sent, so that pixels that cannot be decoded still become a 406
-        parts = [_made(container, chosen[0], instances[0])]
+    first, opened = chosen[0], None
+    if first.instance.origin is not None or (len(instances) == 1 and not first.is_stored):
+        # it is made before the status is sent, so that pixels that cannot be decoded, or had, still become a 406 or 503
+        opened, parts[0] = _made(container, first)
     return (
-        multipart_response(DICOM, parts, content_length(parts))
+        multipart_response(DICOM, parts, content_length(parts), opened)
         if container.multipart
-        else single_part_response(parts[0])
+        else single_part_response(parts[0], opened)
     )
 
 
-def _made(container: Container, representation: Representation, instance: StoredInstance) -> OutgoingPart:
+def _made(container: Container, representation: Representation) -> tuple[IO[bytes], OutgoingPart]:
     try:
         file = representation.open()
     except CannotTranscode as error:
-        as_stored = container.offer(instance.transfer_syntax_uid)
+        as_stored = container.offer(representation.instance.transfer_syntax_uid)
         raise not_acceptable((as_stored,), f"{error}; ask for what is stored.") from error
     content_type_of_part = container.offer(representation.transfer_syntax_uid).part_content_type
-    return OutgoingPart(content_type_of_part, partial(_closing_chunks, file), length_of(file))
+    return file, OutgoingPart(content_type_of_part, partial(_closing_chunks, file), length_of(file))
 
 
 def _closing_chunks(file: IO[bytes]) -> Generator[bytes, None, None]:

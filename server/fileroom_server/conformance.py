@@ -27,7 +27,8 @@ _KEY_TYPES = {KeyType.UNIQUE: "unique", KeyType.REQUIRED: "required", KeyType.OP
 _ORIGINS = {Origin.HEADER: "", Origin.COUNTED: "kept by the index", Origin.SERVER: "the same for all"}
 _FAILURES = {
     0x0110: "the index has the instance, but its object is lost or not as it came in; the log says more",
-    0x0112: "nothing is stored under this SOP Instance UID: it never came, came later, was deleted or rejected",
+    0x0112: "nothing is stored under this SOP Instance UID: it never came, came later, was deleted or rejected; "
+    "or only its header is here, and another system has its pixels",
     0x0119: "it is stored, as an instance of another SOP Class",
     0x0122: "it is not stored, and never will be: the SOP Class named is none of storage",
 }

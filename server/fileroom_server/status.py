@@ -12,6 +12,7 @@ from fileroom_storage.errors import (
     InvalidQuery,
     ObjectDamaged,
     ObjectMissing,
+    PixelsUnavailable,
     SchemaNotCurrent,
     StorageNotWritable,
     StorageUnavailable,
@@ -133,6 +134,7 @@ _CODES: dict[type[Exception], int] = {
     InvalidQuery: _DOES_NOT_MATCH_SOP_CLASS,
     MoveDestinationUnknown: _MOVE_DESTINATION_UNKNOWN,
     StorageUnavailable: _OUT_OF_RESOURCES,
+    PixelsUnavailable: _OUT_OF_RESOURCES,
     StorageNotWritable: _OUT_OF_RESOURCES,
     SchemaNotCurrent: _OUT_OF_RESOURCES,
     ObjectMissing: PROCESSING_FAILURE,
@@ -166,6 +168,8 @@ _OF_SERVICE = {
 _FAILURE_REASONS = {
     NotCommitted.NOT_STORED: 0x0112,
     NotCommitted.OTHER_SOP_CLASS: 0x0119,
+    # PS3.3 C.14: what is referred to is not available; a peer must not delete its own copy for it
+    NotCommitted.ELSEWHERE: 0x0112,
     NotCommitted.LOST: 0x0110,
 }
 FAILURE_MEANINGS = {

@@ -214,7 +214,7 @@ class Sender:
             return self._stored_fragments(instance)
         from fileroom_storage.pixels.transcoding import transcode  # loads pydicom's decoders
 
-        return self._transcoded_fragments(transcode(self._storage.header(instance), str(transfer_syntax)))
+        return self._transcoded_fragments(transcode(self._storage.header_with_pixels(instance), str(transfer_syntax)))
 
     def _transcoded_fragments(self, file: IO[bytes]) -> Generator[Fragment, None, None]:
         with file:
@@ -227,8 +227,9 @@ class Sender:
     def _stored_fragments(self, instance: StoredInstance) -> Generator[Fragment, None, None]:
         with self._storage.open_stretches(instance) as file:
             longest, offset = fragment_length(self._association), instance.data_set_offset
-            while offset < instance.size:
-                fragment = file.read_at(offset, min(longest, instance.size - offset))
+            size = instance.size if instance.origin is None else file.size
+            while offset < size:
+                fragment = file.read_at(offset, min(longest, size - offset))
                 if not fragment:
                     raise _CannotSend("the stored object is shorter than the index says; `fileroom check` tells more")
                 offset += len(fragment)

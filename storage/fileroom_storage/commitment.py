@@ -21,6 +21,7 @@ class NotCommitted(Enum):
 
     NOT_STORED = auto()
     OTHER_SOP_CLASS = auto()
+    ELSEWHERE = auto()  # its pixels are with somebody else, who may give them up
     LOST = auto()  # the index has it, the object store has it no more, or not as it came in
 
 
@@ -56,6 +57,8 @@ class CommitmentVerifier:
             return NotCommitted.NOT_STORED
         if instance.sop_class_uid != reference.sop_class_uid:
             return NotCommitted.OTHER_SOP_CLASS
+        if instance.origin is not None:
+            return NotCommitted.ELSEWHERE
         return None if reference.sop_instance_uid in whole else NotCommitted.LOST
 
     def _is_whole(self, instance: StoredInstance, read: bool) -> bool:

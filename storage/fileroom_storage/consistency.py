@@ -12,7 +12,8 @@ from enum import StrEnum
 from itertools import islice
 
 from .errors import ObjectMissing, StorageError, UnusableObject
-from .index.arrival import Arrival, Provenance, StoredObject, arrival_of, instance_uids
+from .header_object import PREAMBLE_LENGTH, read_preamble
+from .index.arrival import Arrival, Provenance, StoredObject, arrival_of, external_arrival, instance_uids
 from .index.audit.event import SERVER, Action, Actor, EventId
 from .index.audit.recorder import AuditLog
 from .index.audit.transfer import Transfer
@@ -150,6 +151,11 @@ class Checker:
             return f"{_LEFT}{error}"
         except ObjectMissing:
             return "gone meanwhile"
+        if arrival.origin is not None:
+            # its source brings all that belongs together, or nothing
+            if self._index.unknown_locations([location]):
+                self._objects.delete(location)
+            return "removed: a header whose source tells of it again"
         # a crash between a commit and the removal of a superfluous file must not bring back what was deleted since
         if self._index.unknown_locations([location]) and self._trash.keep_orphan(arrival, written):
             return "left to the purge: what it holds has been deleted"
@@ -188,7 +194,11 @@ class Checker:
         )
         sender = (meta.source_application_entity_title or "").replace("\0", "")[:16]  # PS3.5 6.2 AE
         provenance = Provenance("recovery", calling_ae_title=sender or None)
-        return arrival_of(header, instance_uids(header), stored, provenance, utc_now(), self._receiver.rows_of)
+        arrival = arrival_of(header, instance_uids(header), stored, provenance, utc_now(), self._receiver.rows_of)
+        mark = read_preamble(bytes(buffer[:PREAMBLE_LENGTH]))
+        if mark is None or header.pixel_data is not None:
+            return arrival
+        return external_arrival(arrival, mark.origin, mark.number_of_frames)
 
     def _compare(self, indexed: IndexedObject, *, verify: bool) -> Finding | None:
         kind = None

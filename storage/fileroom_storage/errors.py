@@ -38,6 +38,10 @@ class StorageUnavailable(StorageError):
     """Database away, disk full, too long a wait: the same request may succeed later."""
 
 
+class PixelsUnavailable(StorageUnavailable):
+    """What has the pixels of an instance, which are not here, does not give them now."""
+
+
 class StorageNotWritable(StorageUnavailable):
     """The disk of the objects or of the index is full or read-only; what is stored can be read."""
 

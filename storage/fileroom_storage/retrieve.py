@@ -5,9 +5,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from pathlib import Path
 from typing import BinaryIO
 
+from .assembly import Assembler
 from .errors import FrameOutOfRange, ObjectDamaged, ObjectMissing, UnusableObject
+from .frame_source import FrameSources
 from .objects import ObjectFile, ObjectStore
 from .parse.frames import FrameLayout, frame_layout, frame_stretches, read_frame
 from .parse.header import Header, parse_header
@@ -32,10 +35,12 @@ _ENTRIES_AT_A_TIME = 1000
 
 
 class Retriever:
-    """Reads objects of one object store."""
+    """Reads objects of one object store, with the frames of `sources` where those are elsewhere."""
 
-    def __init__(self, objects: ObjectStore) -> None:
+    def __init__(self, objects: ObjectStore, sources: FrameSources, scratch: Path) -> None:
         self._objects = objects
+        self._sources = sources
+        self._assembler = Assembler(objects, sources, scratch)
         self._models = Models()
 
     def is_whole(self, instance: StoredInstance) -> bool:
@@ -46,21 +51,34 @@ class Retriever:
             return False
 
     def open_object(self, instance: StoredInstance) -> BinaryIO:
+        if instance.origin is not None:
+            return self._assembler.open_binary(instance)
         return self._objects.open(instance.location)
 
     def read_data_set(self, instance: StoredInstance) -> bytes:
         offset = instance.data_set_offset
+        if instance.origin is not None:
+            with self._assembler.open(instance) as file:
+                return file.read_at(offset, file.size - offset)
         return self._objects.read_at(instance.location, offset, instance.size - offset)
 
     def header(self, instance: StoredInstance) -> Header:
+        if instance.origin is not None:
+            with _damage(instance):
+                return self._assembler.header(instance)
         data_set = self._data_set(instance)
         with _damage(instance):
             return parse_header(data_set, instance.transfer_syntax_uid, models=self._models)
 
+    def header_with_pixels(self, instance: StoredInstance) -> Header:
+        return self.header(instance) if instance.origin is None else self._assembler.whole(instance)
+
     def bulk_data(self, instance: StoredInstance, path: str) -> bytes:
-        return bytes(self.header(instance).bulk_data(path))
+        return bytes(self.header_with_pixels(instance).bulk_data(path))
 
     def open_stretches(self, instance: StoredInstance) -> ObjectFile:
+        if instance.origin is not None:
+            return self._assembler.open(instance)
         file = self._objects.open_stretches(instance.location)
         if file.size != instance.size:
             file.close()
@@ -72,6 +90,9 @@ class Retriever:
     ) -> Iterator[bytes]:
         """The frames with these numbers, counted from 1. Raises FrameOutOfRange before the first is read."""
         wanted = _ranges(numbers)
+        if instance.origin is not None:
+            yield from self._frames_elsewhere(instance, wanted)
+            return
         if instance.frames is None:
             yield from self._frames_of_whole(instance, wanted)
             return
@@ -91,11 +112,17 @@ class Retriever:
     ) -> "FramePieces":
         """As `frames`, each as the pieces that it is made of. Raises FrameOutOfRange, ObjectMissing, ObjectDamaged."""
         wanted = _ranges(numbers)
+        if instance.origin is not None:
+            return FramePieces(None, ([frame] for frame in self._frames_elsewhere(instance, wanted)))
         if instance.frames is None:
             return FramePieces(None, ([frame] for frame in self._frames_of_whole(instance, wanted)))
         _check_range(wanted, instance.frames.number_of_frames)
         file = self.open_stretches(instance)
         return FramePieces(file, _pieces(instance, file, _each(instance.frames, wanted, entries_of)))
+
+    def _frames_elsewhere(self, instance: StoredInstance, wanted: Sequence[range]) -> Generator[bytes, None, None]:
+        _check_range(wanted, instance.number_of_frames)
+        return self._sources.frames(instance, list(chain.from_iterable(wanted)))
 
     def _frames_of_whole(self, instance: StoredInstance, wanted: Sequence[range]) -> Iterator[bytes]:
         """A deflated data set gives its frames only once it is inflated."""

@@ -13,6 +13,8 @@ from .consistency import Checker, Finding, FindingKind
 from .deletion import Deleter, Restoration
 from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
 from .events import Event
+from .external import External
+from .frame_source import FrameSource, FrameSources
 from .index import schema
 from .index.api_keys import PREFIX as API_KEY_PREFIX
 from .index.api_keys import ApiKey, ApiKeys
@@ -30,6 +32,7 @@ from .index.commitments import (
 from .index.conflicts import ConflictState, ConflictType
 from .index.deletions import Deletion, DeletionReason, Retention
 from .index.engine import ConnectionPool, create_engine, unavailable_errors
+from .index.external import ExternalIndex
 from .index.import_jobs import ImportedFile, ImportJobs, ImportOutcome, ImportState, file_digest
 from .index.index_version import IndexVersion
 from .index.maintenance import Maintenance
@@ -106,7 +109,8 @@ class Storage:
         # PS3.4 C.4.1.1.3.2: all that is here can be had at once
         server_values = {"InstanceAvailability": "ONLINE", "RetrieveAETitle": settings.retrieve_ae_title}
         self._reader = IndexReader(self._engine, self._tables, server_values, monitor)
-        self._retriever = Retriever(self._objects)
+        self._frame_sources = FrameSources()
+        self._retriever = Retriever(self._objects, self._frame_sources, settings.data / "incoming")
         self._version = IndexVersion(self._engine)
         self.audit = AuditLog(self._engine, self._tables, enabled=settings.audit)
         self._maintenance = Maintenance(self._engine, self._tables, retention)
@@ -242,6 +246,24 @@ class Storage:
         """Room on the disk for parts of a request, to be closed. Raises StorageUnavailable."""
         return self._receiver.spool()
 
+    # -- what is elsewhere ---------------------------------------------------------------------------------
+
+    def external(self, source: str) -> External:
+        """What a source of this name has told of instances whose pixels are with it, to be changed."""
+        return External(
+            source,
+            self._objects,
+            ExternalIndex(self._engine, self._tables, source),
+            self._receiver.rows_of,
+            self._deleter,
+            self._notify,
+            self.audit.actor,
+        )
+
+    def register_frame_source(self, name: str, source: FrameSource) -> None:
+        """Who gives the frames of what `external(name)` has brought."""
+        self._frame_sources.register(name, source)
+
     # -- find ----------------------------------------------------------------------------------------------
 
     def find(self, query: Query) -> Generator[Answer, None, None]:
@@ -275,6 +297,10 @@ class Storage:
 
     def header(self, instance: StoredInstance) -> Header:
         return self._retriever.header(instance)
+
+    def header_with_pixels(self, instance: StoredInstance) -> Header:
+        """As `header`, of which Pixel Data of what is elsewhere is a mere hint. Raises PixelsUnavailable."""
+        return self._retriever.header_with_pixels(instance)
 
     def bulk_data(self, instance: StoredInstance, path: str) -> bytes:
         """The value at a path that `Header.dicom_json` gave out. Raises InstanceNotFound."""

@@ -25,7 +25,7 @@ from .icon import icon
 from .image import in_viewport, is_grey, picture
 from .options import RenderingOptions, Viewport
 from .report import HTML, REPORT_MEDIA_TYPES, report_html, report_text
-from .video import is_video, video_media_type, video_stream
+from .video import holds_video, is_video, video_media_type, video_stream
 from .waveform import has_waveform, waveform_picture
 
 THUMBNAIL_SIZE = 256
@@ -40,7 +40,9 @@ class RenderedInstance:
         self._storage = storage
         self._renderings = renderings or Renderings()
         self.instance = instance
-        self._header = storage.header(instance)
+        # what a video is, and can be given as, its stream tells
+        read = storage.header_with_pixels if holds_video(instance.transfer_syntax_uid) else storage.header
+        self._header = read(instance)
         self._attributes = Attributes(self._header.data_set)
 
     @cached_property

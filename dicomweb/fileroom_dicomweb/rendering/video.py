@@ -11,9 +11,13 @@ _HEVC = ("1.2.840.10008.1.2.4.107", "1.2.840.10008.1.2.4.108")
 _TRANSPORT_PACKET = 188
 
 
+def holds_video(transfer_syntax_uid: str) -> bool:
+    return transfer_syntax_uid.startswith(_VIDEO)
+
+
 def is_video(header: Header) -> bool:
     return (
-        header.transfer_syntax_uid.startswith(_VIDEO)
+        holds_video(header.transfer_syntax_uid)
         and header.pixel_data is not None
         and header.pixel_data.encapsulated
         and bool(header.fragments and len(header.fragments) > 1)

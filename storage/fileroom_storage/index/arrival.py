@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..attributes import Attribute, Level, Registry
@@ -36,6 +36,23 @@ class Provenance:
 
 # what of a Provenance is kept in the index
 PROVENANCE_COLUMNS = ("source", "called_ae_title", "calling_ae_title", "association", "remote_address")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the frames of an instance are: a source by name, and the key by which it knows what they belong to."""
+
+    source: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesContents:
+    """What a source tells of a series whose instances get no rows."""
+
+    sop_instance_uids: frozenset[str]
+    sop_class_uids: frozenset[str]
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,8 @@ class Arrival:
     received_at: dt.datetime
     rejection: Rejection | None = None  # what it says where it is a rejection note
     authority: Authority | None = None  # of whoever sent it; None: all that can be done
+    origin: Origin | None = None  # of its frames where the object is only its header
+    contents: SeriesContents | None = None  # it stands for its series, and is no instance itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +142,22 @@ def arrival_of(
         received_at=received_at,
         rejection=rejection_of(header, uids.sop_class_uid),
     )
+
+
+def external_arrival(
+    arrival: Arrival, origin: Origin, number_of_frames: int, contents: SeriesContents | None = None
+) -> Arrival:
+    """An object that is only a header, on its way into the index: its frames are counted by their source."""
+    rows = arrival.rows
+    image = rows[Level.IMAGE]
+    if contents is None and number_of_frames > 1 and image.columns.get("number_of_frames") != number_of_frames:
+        rows = {**rows, Level.IMAGE: replace(image, columns={**image.columns, "number_of_frames": number_of_frames})}
+    stored = replace(arrival.stored_object, frames=external_frames(number_of_frames))
+    return replace(arrival, rows=rows, stored_object=stored, origin=origin, contents=contents)
+
+
+def external_frames(number_of_frames: int) -> FrameLayout | None:
+    return FrameLayout(number_of_frames, 0, 0, None, None) if number_of_frames else None
 
 
 def entity_attributes(registry: Registry, level: Level) -> tuple[Attribute, ...]:

@@ -5,24 +5,25 @@ conflict says so. Rows are locked from the patient down, each level by ascending
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, select, tuple_
+from sqlalchemy import Connection, select
 
 from ..attributes import Level
-from .arrival import Arrival
+from .arrival import Arrival, Origin
 from .conflicts import ConflictType, NewConflict, content_differences, demographic_differences, record
 from .deletions import rejected_digests
-from .engine import insert_or_ignore
-from .entities import Entity, IndexChanged, create, save
+from .entities import Entity, IndexChanged
+from .external_series import insert_contents
+from .hierarchy import LockedHierarchy
 from .known_hierarchy import KnownHierarchy
 from .new_instances import NewInstance, insert_instances
 from .prepared import rows_by_keys
-from .removal import RemovedInstance
+from .removal import RemovedInstance, displace_headers
 from .scope import issuers_within
-from .tables import DEFAULT_ISSUER, NO_PATIENT_ID, Tables
+from .tables import DEFAULT_ISSUER, Tables
 
 
 class Twin(NamedTuple):
@@ -31,6 +32,12 @@ class Twin(NamedTuple):
     location: str
     size: int
     data_set_offset: int
+
+
+class Met(NamedTuple):
+    """An instance that was there; without an origin the object itself."""
+
+    origin: Origin | None
 
 
 @dataclass(slots=True)
@@ -43,11 +50,9 @@ class Outcome:
     study_instance_uid: str = ""
     series_instance_uid: str = ""
     twin: Twin | None = None
+    met: Met | None = None  # it or what it met is only a header, and what was there stays
     conflicts: list[ConflictType] = field(default_factory=list)
     rejected: list[RemovedInstance] = field(default_factory=list)  # what it took out of use, being a rejection note
-
-
-PatientKey = tuple[int, str, str]  # issuer pk, Patient ID, UID of the study of a patient without one
 
 
 def ingest(
@@ -80,17 +85,12 @@ class _Batch:
         self.known = known
         self.outcomes = [Outcome() for _ in arrivals]
         self.conflicts: list[tuple[Outcome, NewConflict]] = []
-        self.patients: dict[int, Entity] = {}
-        self.patients_by_key: dict[PatientKey, Entity] = {}
-        self.studies: dict[str, Entity] = {}
-        self.series: dict[str, Entity] = {}
-        self._studies_by_pk: dict[int, Entity] = {}
+        self.hierarchy = LockedHierarchy(connection, tables, now, known)
 
     def run(self) -> list[Outcome]:
         fresh = self._without_known_instances()
         if fresh:
-            self.known.look(self.connection)
-            self._lock_hierarchy([arrival for arrival, _ in fresh])
+            self.hierarchy.lock([arrival for arrival, _ in fresh])
             for arrival, outcome in fresh:
                 self._place(arrival, outcome)
             fresh = [(arrival, outcome) for arrival, outcome in fresh if not outcome.outside_scope]
@@ -100,30 +100,33 @@ class _Batch:
                 [
                     NewInstance(
                         arrival,
-                        self.series[arrival.series_instance_uid].pk,
+                        self.hierarchy.series[arrival.series_instance_uid].pk,
                         outcome.study_instance_uid,
                         outcome.series_instance_uid,
                     )
                     for arrival, outcome in fresh
+                    if arrival.contents is None
                 ],
                 self.now,
             )
-            for entities in (self.patients.values(), self.studies.values(), self.series.values()):
-                save(self.connection, self.tables, entities, self.now)
-            self.known.keep(self.patients, self._studies_by_pk, self.series)
+            self._take_contents([arrival for arrival, _ in fresh if arrival.contents is not None])
+            self.hierarchy.save()
         self._record_conflicts()
         return self.outcomes
 
     # -- instances that are there already ------------------------------------------------------------------
 
     def _without_known_instances(self) -> list[tuple[Arrival, Outcome]]:
-        uids = {arrival.sop_instance_uid for arrival in self.arrivals}
+        uids = {arrival.sop_instance_uid for arrival in self.arrivals if arrival.contents is None}
         known = self._known_instances(uids)
-        rejected = rejected_digests(self.connection, self.tables, uids - known.keys())
+        headers = {uid for uid, row in known.items() if row["external_source"] is not None}
+        rejected = rejected_digests(self.connection, self.tables, uids - (known.keys() - headers))
         fresh: list[tuple[Arrival, Outcome]] = []
         for arrival, outcome in zip(self.arrivals, self.outcomes, strict=True):
             uid = arrival.sop_instance_uid
-            if uid in known:
+            if arrival.contents is not None:
+                fresh.append((arrival, outcome))
+            elif uid in known and not (uid in headers and self._may_displace(arrival, known[uid])):
                 self._meet_known(arrival, outcome, known[uid])
             elif (uid, arrival.stored_object.digest) in rejected:
                 # IHE RAD TF-2 4.66.4.1.3: what was rejected stays so, however often it is sent; its bytes are kept
@@ -131,7 +134,17 @@ class _Batch:
                 outcome.series_instance_uid = arrival.series_instance_uid
             else:
                 fresh.append((arrival, outcome))
+        if headers:
+            displaced = headers & {arrival.sop_instance_uid for arrival, _ in fresh}
+            displace_headers(self.connection, self.tables, displaced, self.now)
+            self.known.clear()
         return fresh
+
+    def _may_displace(self, arrival: Arrival, header: Mapping[str, Any]) -> bool:
+        """An object takes the place of what is only the header of one."""
+        return arrival.origin is None and not self._is_outside(
+            arrival, lambda: self._parents_of(header)[Level.PATIENT]["issuer_pk"]
+        )
 
     def _known_instances(self, uids: set[str]) -> dict[str, Mapping[str, Any]]:
         instance, series, study = self.tables.instance, self.tables.series, self.tables.study
@@ -160,6 +173,10 @@ class _Batch:
             return
         outcome.study_instance_uid = known["study_instance_uid"]
         outcome.series_instance_uid = known["series_instance_uid"]
+        source = known["external_source"]
+        if arrival.origin is not None or source is not None:
+            outcome.met = Met(None if source is None else Origin(source, known["external_key"]))
+            return
         if known["digest"] == arrival.stored_object.digest:
             # the very same object: an earlier try did commit, though its answer was lost
             outcome.stored = outcome.kept = known["location"] == arrival.stored_object.location
@@ -187,108 +204,20 @@ class _Batch:
             row = rows[level] = dict(found)
         return rows
 
-    # -- the hierarchy, locked from the top ----------------------------------------------------------------
-
-    def _lock_hierarchy(self, arrivals: Sequence[Arrival]) -> None:
-        self.issuers = self._issuers({arrival.issuer_of_patient_id or DEFAULT_ISSUER for arrival in arrivals})
-        series_pks, study_pks, patient_pks = self.known.parents({arrival.series_instance_uid for arrival in arrivals})
-        unknown = [arrival for arrival in arrivals if arrival.series_instance_uid not in self.known.series]
-        if unknown:
-            self._look_up(unknown, series_pks, study_pks, patient_pks)
-        self.patients = self._locked(Level.PATIENT, patient_pks)
-        for entity in self.patients.values():
-            values = entity.values
-            self.patients_by_key[values["issuer_pk"], values["patient_id"], values["unidentified_study_uid"]] = entity
-        studies = self._locked(Level.STUDY, study_pks)
-        self.studies = {entity.values["study_instance_uid"]: entity for entity in studies.values()}
-        locked = self._locked(Level.SERIES, series_pks)
-        self.series = {entity.values["series_instance_uid"]: entity for entity in locked.values()}
-        self._studies_by_pk = studies
-        complete = len(studies) == len(study_pks) and len(locked) == len(series_pks)
-        moved = any(entity.values["patient_pk"] not in self.patients for entity in studies.values())
-        if moved or not complete or any(entity.values["study_pk"] not in studies for entity in locked.values()):
-            raise IndexChanged
-
-    def _look_up(
-        self, arrivals: Sequence[Arrival], series_pks: set[int], study_pks: set[int], patient_pks: set[int]
-    ) -> None:
-        """Adds the keys of the entities that the arrivals name and that are in the index."""
-        series, study, patient = self.tables.series, self.tables.study, self.tables.patient
-        series_rows = rows_by_keys(
-            self.connection,
-            self.tables,
-            "series by UID",
-            series.c.series_instance_uid,
-            {arrival.series_instance_uid for arrival in arrivals},
-            lambda chosen: select(series.c.pk, series.c.study_pk).where(chosen),
-        )
-        parents: set[int] = set()
-        for pk, study_pk in series_rows:
-            series_pks.add(pk)
-            parents.add(study_pk)
-        columns = (study.c.pk, study.c.study_instance_uid, study.c.patient_pk)
-        uids = {arrival.study_instance_uid for arrival in arrivals}
-        study_rows = [
-            *self._keyed("studies by UID", columns, study.c.study_instance_uid, uids),
-            *self._keyed("studies by key", columns, study.c.pk, parents),
-        ]
-        known_studies = {uid for _, uid, _ in study_rows}
-        study_pks |= {pk for pk, _, _ in study_rows}
-        patient_pks |= {patient_pk for _, _, patient_pk in study_rows}
-        keys = {self._patient_key(arrival) for arrival in arrivals if arrival.study_instance_uid not in known_studies}
-        if keys:
-            chosen = tuple_(patient.c.issuer_pk, patient.c.patient_id, patient.c.unidentified_study_uid).in_(keys)
-            patient_pks |= set(self.connection.execute(select(patient.c.pk).where(chosen)).scalars())
-
-    def _keyed(
-        self, name: str, columns: tuple[Column[Any], ...], column: Column[Any], keys: set[Any]
-    ) -> Iterator[tuple[Any, ...]]:
-        return rows_by_keys(
-            self.connection, self.tables, name, column, keys, lambda chosen: select(*columns).where(chosen)
-        )
-
-    def _locked(self, level: Level, pks: set[int]) -> dict[int, Entity]:
-        return self.known.locked(self.connection, self.tables, level, pks)
-
-    def _issuers(self, names: set[str]) -> dict[str, int]:
-        if names <= self.known.issuers.keys():
-            return self.known.issuers
-        table = self.tables.issuer
-        statement = select(table.c.issuer_of_patient_id, table.c.pk).where(table.c.issuer_of_patient_id.in_(names))
-        found = {row.issuer_of_patient_id: row.pk for row in self.connection.execute(statement)}
-        missing = sorted(names - found.keys())
-        if missing:
-            self.connection.execute(
-                insert_or_ignore(table, self.connection.dialect.name),
-                [{"issuer_of_patient_id": name} for name in missing],
-            )
-            found = {row.issuer_of_patient_id: row.pk for row in self.connection.execute(statement)}
-        else:
-            self.known.issuers.update(found)  # what is committed stays: nobody deletes issuers
-        return found
-
-    def _patient_key(self, arrival: Arrival) -> PatientKey:
-        issuer = self.issuers[arrival.issuer_of_patient_id or DEFAULT_ISSUER]
-        if arrival.patient_id is None:
-            return issuer, NO_PATIENT_ID, arrival.study_instance_uid
-        return issuer, arrival.patient_id, ""
-
     # -- each arrival's place ------------------------------------------------------------------------------
 
     def _place(self, arrival: Arrival, outcome: Outcome) -> None:
-        series = self.series.get(arrival.series_instance_uid)
-        there = (
-            self._studies_by_pk[series.values["study_pk"]] if series else self.studies.get(arrival.study_instance_uid)
-        )
-        if there and self._is_outside(arrival, lambda: self.patients[there.values["patient_pk"]].values["issuer_pk"]):
+        series = self.hierarchy.series.get(arrival.series_instance_uid)
+        there = self.hierarchy.study_of(series) if series else self.hierarchy.studies.get(arrival.study_instance_uid)
+        if there and self._is_outside(arrival, lambda: self.hierarchy.patient_of(there).values["issuer_pk"]):
             outcome.outside_scope = True
             return
         if series is None:
-            study = self.studies.get(arrival.study_instance_uid) or self._create_study(arrival)
-            series = self._create_series(arrival, study)
+            study = self.hierarchy.studies.get(arrival.study_instance_uid) or self.hierarchy.create_study(arrival)
+            series = self.hierarchy.create_series(arrival, study)
         else:
-            study = self._studies_by_pk[series.values["study_pk"]]
-        patient = self.patients[study.values["patient_pk"]]
+            study = self.hierarchy.study_of(series)
+        patient = self.hierarchy.patient_of(study)
         outcome.stored = outcome.kept = True
         outcome.study_instance_uid = study.values["study_instance_uid"]
         outcome.series_instance_uid = arrival.series_instance_uid
@@ -312,42 +241,22 @@ class _Batch:
         within = issuers_within(self.tables, scope)
         return issuer_pk() not in set(self.connection.execute(within).scalars())
 
-    def _create_study(self, arrival: Arrival) -> Entity:
-        key = self._patient_key(arrival)
-        patient = self.patients_by_key.get(key)
-        if patient is None:
-            issuer_pk, patient_id, unidentified = key
-            patient = create(
-                self.connection,
-                self.tables,
-                Level.PATIENT,
-                arrival.rows[Level.PATIENT],
-                {
-                    "issuer_pk": issuer_pk,
-                    "patient_id": patient_id,
-                    "unidentified_study_uid": unidentified,
-                    **self._timestamps(),
-                },
-            )
-            self.patients[patient.pk] = self.patients_by_key[key] = patient
-        values = {"patient_pk": patient.pk, "study_instance_uid": arrival.study_instance_uid, **self._timestamps()}
-        study = create(self.connection, self.tables, Level.STUDY, arrival.rows[Level.STUDY], values)
-        patient.add("number_of_patient_related_studies", 1)
-        self.studies[arrival.study_instance_uid] = self._studies_by_pk[study.pk] = study
-        return study
-
-    def _create_series(self, arrival: Arrival, study: Entity) -> Entity:
-        values = {"study_pk": study.pk, "series_instance_uid": arrival.series_instance_uid, **self._timestamps()}
-        series = create(self.connection, self.tables, Level.SERIES, arrival.rows[Level.SERIES], values)
-        study.add("number_of_study_related_series", 1)
-        self.patients[study.values["patient_pk"]].add("number_of_patient_related_series", 1)
-        self.series[arrival.series_instance_uid] = series
-        return series
-
-    def _timestamps(self) -> dict[str, dt.datetime]:
-        return {"created_at": self.now, "updated_at": self.now}
+    def _take_contents(self, told: Sequence[Arrival]) -> None:
+        """What a source tells of series; they are weighed when they are saved."""
+        all_series = [self.hierarchy.series[arrival.series_instance_uid] for arrival in told]
+        insert_contents(
+            self.connection, self.tables, list(zip(told, (series.pk for series in all_series), strict=True))
+        )
+        for series in all_series:
+            if series.values["number_of_external_instances"] is None:
+                series.set("number_of_external_instances", 0)
 
     def _count(self, arrival: Arrival, patient: Entity, study: Entity, series: Entity) -> None:
+        if arrival.contents is not None:
+            study.include("modalities_in_study", series.values["modality"])
+            for sop_class_uid in arrival.contents.sop_class_uids:
+                study.include("sop_classes_in_study", sop_class_uid)
+            return
         size = arrival.stored_object.size
         patient.add("number_of_patient_related_instances", 1)
         study.add("number_of_study_related_instances", 1)
@@ -366,7 +275,7 @@ class _Batch:
         if patient.values["unidentified_study_uid"] or arrival.patient_id != patient.values["patient_id"]:
             return True
         issuer = arrival.issuer_of_patient_id
-        return issuer is not None and self.issuers[issuer] != patient.values["issuer_pk"]
+        return issuer is not None and self.hierarchy.issuers[issuer] != patient.values["issuer_pk"]
 
     def _meet_other_patient(self, arrival: Arrival, outcome: Outcome, study: Entity, patient: Entity) -> None:
         issuer = self.connection.execute(

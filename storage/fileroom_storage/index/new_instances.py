@@ -60,6 +60,7 @@ def _instance_row(arrival: Arrival, series_pk: int) -> dict[str, Any]:
     frames = stored.frames
     if frames is not None and frames.table is not None and len(frames.table) > FRAME_TABLE_LENGTH:
         frames = None  # they are found when they are asked for
+    origin = arrival.origin
     return {
         **row.columns,
         "residue": dump_residue(row.residue),
@@ -82,4 +83,6 @@ def _instance_row(arrival: Arrival, series_pk: int) -> dict[str, Any]:
         "association": provenance.association,
         "remote_address": provenance.remote_address,
         "received_at": arrival.received_at,
+        "external_source": origin.source if origin else None,
+        "external_key": origin.key if origin else None,
     }

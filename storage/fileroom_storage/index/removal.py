@@ -1,7 +1,7 @@
 """Takes instances out of the index, with counts, and with the series, studies and patients that are left empty."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from .arrival import Arrival
 from .conflicts import ConflictState
 from .deletions import DeletionReason, Retention, begin, conflict_copies, keep_objects, settle
 from .entities import Entity, IndexChanged, delete_searchable, lock, save
+from .external_series import external_sop_classes, weigh_all
 from .scope import Scope, patient_within
 from .tables import Tables
 
@@ -51,8 +52,11 @@ def remove_instances(
     *,
     deletion_pk: int | None,
     with_conflicts: bool = False,
+    told: ColumnElement[bool] | None = None,
 ) -> list[RemovedInstance]:
     """Removes the instances that meet the condition, `with_conflicts` also the copies that conflicts about them hold.
+
+    And what sources have `told` of series, where rows of external_series meet that.
 
     Their objects go to the deletion; without one they are known to be lost. All of a study is gone at once, whatever
     comes in meanwhile: what is removed is read under the lock of its series.
@@ -62,6 +66,8 @@ def remove_instances(
     joined = joined.join(tables.patient, study.c.patient_pk == tables.patient.c.pk)
     parents = select(instance.c.series_pk, series.c.study_pk, study.c.patient_pk).select_from(joined).where(condition)
     before = {tuple(row) for row in connection.execute(parents.distinct())}
+    if told is not None:
+        before |= _parents_of_told(connection, tables, told)
     if not before:
         return []
     patients = lock(connection, tables, Level.PATIENT, {patient_pk for _, _, patient_pk in before})
@@ -70,7 +76,10 @@ def remove_instances(
     columns = (instance.c.pk, instance.c.sop_instance_uid, instance.c.size, *parents.selected_columns)
     rows = connection.execute(select(*columns).select_from(joined).where(condition).order_by(instance.c.pk)).all()
     # a study may have moved to another patient, a series to another study, a series may be new
-    if not {(row.series_pk, row.study_pk, row.patient_pk) for row in rows} <= before:
+    now_there = {(row.series_pk, row.study_pk, row.patient_pk) for row in rows}
+    if told is not None:
+        now_there |= _parents_of_told(connection, tables, told)
+    if not now_there <= before:
         raise IndexChanged
     if not _complete(before, patients, studies, all_series):
         raise IndexChanged
@@ -91,6 +100,9 @@ def remove_instances(
     _delete(connection, tables, rows, removed, now, deletion_pk)
     if with_conflicts and deletion_pk is not None:
         _settle_conflicts(connection, tables, deletion_pk, removed, now)
+    if told is not None:
+        connection.execute(delete(tables.external_series).where(told))
+    weigh_all(connection, tables, all_series.values(), studies, patients)
     for entity in all_series.values():
         if not entity.values["number_of_series_related_instances"]:
             studies[entity.values["study_pk"]].add("number_of_study_related_series", -1)
@@ -105,6 +117,45 @@ def remove_instances(
     _settle(connection, tables, studies.values(), "number_of_study_related_instances", now)
     _settle(connection, tables, patients.values(), "number_of_patient_related_instances", now)
     return removed
+
+
+def _parents_of_told(connection: Connection, tables: Tables, told: ColumnElement[bool]) -> set[tuple[int, int, int]]:
+    table, series, study = tables.external_series, tables.series, tables.study
+    rows = connection.execute(
+        select(series.c.pk, series.c.study_pk, study.c.patient_pk)
+        .join(table, table.c.series_pk == series.c.pk)
+        .join(study, series.c.study_pk == study.c.pk)
+        .where(told)
+    )
+    return {(row.pk, row.study_pk, row.patient_pk) for row in rows}
+
+
+def displace_headers(
+    connection: Connection, tables: Tables, sop_instance_uids: Collection[str], now: dt.datetime
+) -> None:
+    """Takes out what is only the headers of these instances: the objects themselves have come. They are purged."""
+    uids = sorted(sop_instance_uids)
+    for start in range(0, len(uids), _PAGE):
+        condition = tables.instance.c.sop_instance_uid.in_(uids[start : start + _PAGE])
+        remove_superfluous(connection, tables, condition & tables.instance.c.external_source.is_not(None), now)
+
+
+def remove_superfluous(
+    connection: Connection,
+    tables: Tables,
+    condition: ColumnElement[bool],
+    now: dt.datetime,
+    told: ColumnElement[bool] | None = None,
+) -> tuple[int | None, list[RemovedInstance]]:
+    """Removes instances whose objects nobody needs any more; returns the deletion to be purged, where there is one."""
+    nothing: dict[str, str | None] = {"study_instance_uid": ""}
+    at_once = Retention(dt.timedelta(0))
+    pk = begin(connection, tables, at_once, DeletionReason.SUPERFLUOUS, nothing, now)
+    removed = remove_instances(connection, tables, condition, now, deletion_pk=pk, told=told)
+    if removed:
+        of_one: dict[str, str | None] = {"study_instance_uid": removed[0].study_instance_uid}
+        connection.execute(update(tables.deletion).where(tables.deletion.c.pk == pk), of_one)
+    return (pk if settle(connection, tables, pk) else None), removed
 
 
 def reject_instances(
@@ -242,8 +293,9 @@ def recount_sets(connection: Connection, tables: Tables, study: Entity) -> None:
         .where(series.c.study_pk == study.pk)
         .distinct()
     ).scalars()
+    all_classes = {*classes, *external_sop_classes(connection, tables, study.pk)}
     study.set("modalities_in_study", "\\".join(sorted(filter(None, modalities))) or None)
-    study.set("sop_classes_in_study", "\\".join(sorted(filter(None, classes))) or None)
+    study.set("sop_classes_in_study", "\\".join(sorted(filter(None, all_classes))) or None)
 
 
 def _settle(connection: Connection, tables: Tables, entities: Iterable[Entity], count: str, now: dt.datetime) -> None:

@@ -25,6 +25,7 @@ from ..attributes import Attribute, KeyType, Level, Origin, Registry, standard_r
 from .api_key_table import api_key_table
 from .audit import tables as audit
 from .commitment_tables import commitment_tables
+from .external_tables import external_series, origin_columns, weight_column
 from .types import ExactText, LongText, Uid, binary, column_type, microsecond_datetime, surrogate_key
 
 DEFAULT_ISSUER = "DEFAULT_DOMAIN"
@@ -65,6 +66,7 @@ class Tables:
         self.study = self.by_level[Level.STUDY].entity
         self.series = self.by_level[Level.SERIES].entity
         self.instance = self.by_level[Level.IMAGE].entity
+        self.external_series = external_series(self._table, self.instance)
         self.name_suffix = self._name_suffix()
         self.conflict = self._conflict()
         self.import_job = self._import_job()
@@ -367,8 +369,8 @@ _UNIQUE = {
 _BOOKKEEPING: dict[Level, Callable[[], tuple[Column[Any], ...]]] = {
     Level.PATIENT: _timestamps,
     Level.STUDY: lambda: (_size(), *_timestamps()),
-    Level.SERIES: lambda: (_size(), *_timestamps()),
-    Level.IMAGE: _object,
+    Level.SERIES: lambda: (_size(), weight_column(), *_timestamps()),
+    Level.IMAGE: lambda: (*_object(), *origin_columns()),
 }
 # unique keys have their constraint; the others' index tells more than their own value
 _COMPOSITE_INDEXED = frozenset(

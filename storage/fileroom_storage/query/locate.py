@@ -9,6 +9,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Integer, Select, bindp
 
 from ..attributes import Level
 from ..errors import InvalidQuery
+from ..index.arrival import Origin
 from ..index.prepared import prepared
 from ..index.scope import Scope, patient_within
 from ..index.tables import Tables
@@ -35,7 +36,8 @@ class FramePlace:
 class StoredInstance:
     """An instance, and where its object is. `location` is a key of the object store.
 
-    `frames` is None where it has no pixel data that can be reached without reading the whole object.
+    `frames` is None where it has no pixel data that can be reached without reading the whole object. With an `origin`
+    the object is only the header of the instance, and its frames are elsewhere.
     """
 
     pk: int
@@ -50,6 +52,7 @@ class StoredInstance:
     data_set_offset: int
     number_of_frames: int
     frames: FramePlace | None
+    origin: Origin | None = None
 
 
 class Locator:
@@ -113,6 +116,8 @@ class Locator:
                 instance.c.pixel_data_offset,
                 instance.c.pixel_data_length,
                 instance.c.frame_length,
+                instance.c.external_source,
+                instance.c.external_key,
             )
             .select_from(instance)
             .join(series, instance.c.series_pk == series.c.pk)
@@ -178,9 +183,11 @@ class Locator:
 
 
 def _stored_instance(row: Sequence[Any]) -> StoredInstance:
-    *facts, number_of_frames, offset, length, frame_length = row
-    place = None if number_of_frames is None else FramePlace(number_of_frames, offset, length, frame_length)
-    return StoredInstance(*(*facts, place))
+    *facts, number_of_frames, frame_count, offset, length, frame_length, source, key = row
+    if source is not None:
+        return StoredInstance(*(*facts, frame_count or 0, None, Origin(source, key)))
+    place = None if frame_count is None else FramePlace(frame_count, offset, length, frame_length)
+    return StoredInstance(*(*facts, number_of_frames, place))
 
 
 def _runs(numbers: Sequence[int]) -> Iterator[range]:
