@@ -317,6 +317,7 @@ class IndexWriter:
             if outcome.twin is not None and not self._is_usable(outcome.twin, batch[number]):
                 # the index has the object, the object store has lost it: what has come takes its place
                 self._replace(connection, arrivals[number], outcome.twin.location)
+                self._known.clear()  # the entities have changed, perhaps have other keys
                 [outcomes[number]] = ingest(connection, self._tables, [arrivals[number]], utc_now())
         for arrival, outcome in zip(arrivals, outcomes, strict=True):
             if outcome.stored and arrival.rejection is not None:
