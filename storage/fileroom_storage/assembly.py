@@ -4,6 +4,7 @@ They are put together in a file that is gone when it is closed: a source that fa
 is no object that breaks off, and whoever sends it sends a stored one.
 """
 
+import math
 import mmap
 import os
 import struct
@@ -26,6 +27,7 @@ from .query.locate import StoredInstance
 
 _PIXEL_DATA = 0x7FE00010
 _BITS_ALLOCATED = 0x00280100
+_FRAME_SIZE = (0x00280002, 0x00280010, 0x00280011, _BITS_ALLOCATED)  # samples per pixel, rows, columns
 _LONGEST_VALUE = 0xFFFFFFFE
 _PIXEL_DATA_HEADER = struct.Struct("<HH2s2xL")
 _VALUE_LENGTH = struct.Struct("<L")
@@ -48,10 +50,10 @@ class Assembler:
 
     def header(self, instance: StoredInstance) -> Header:
         """With a Pixel Data that has no frames in it, but tells that there are some, and how they are encoded."""
-        data_set, place = self._data_set(instance)
+        data_set, header, place = self._data_set(instance)
         if not instance.number_of_frames:
-            return parse_header(data_set, instance.transfer_syntax_uid, models=self._models)
-        pixel_data = self._pixel_data_header(data_set, instance)
+            return header
+        pixel_data = _pixel_data_header(header, instance)
         if not _is_native(instance):
             pixel_data += _EMPTY_TABLE + _DELIMITER
         whole = data_set[:place] + pixel_data + data_set[place:]
@@ -84,14 +86,16 @@ class Assembler:
         return file
 
     def _write(self, file: BinaryIO, instance: StoredInstance) -> None:
-        data_set, place = self._data_set(instance)
+        data_set, header, place = self._data_set(instance)
+        if _is_native(instance) and instance.number_of_frames > 1 and _frame_bits(header) % 8:
+            raise CannotTranscode("uncompressed, its frames end within a byte and cannot be put together (PS3.5 8.1.1)")
         # the preamble is between us and the object store
         head = self._objects.read_at(instance.location, PREAMBLE_LENGTH, instance.data_set_offset - PREAMBLE_LENGTH)
         self._append(file, bytes(PREAMBLE_LENGTH), head, data_set[:place])
         if instance.number_of_frames:
             frames = self._sources.frames(instance, range(1, instance.number_of_frames + 1))
             with closing(frames):
-                self._append(file, self._pixel_data_header(data_set, instance))
+                self._append(file, _pixel_data_header(header, instance))
                 if _is_native(instance):
                     self._write_native(file, frames)
                 else:
@@ -129,29 +133,33 @@ class Assembler:
             for piece in pieces:
                 file.write(piece)
 
-    def _data_set(self, instance: StoredInstance) -> tuple[bytes, int]:
-        """The data set that is here, and where in it Pixel Data belongs."""
+    def _data_set(self, instance: StoredInstance) -> tuple[bytes, Header, int]:
+        """The data set that is here, what it says, and where in it Pixel Data belongs."""
         offset = instance.data_set_offset
         if self._objects.size(instance.location) != instance.size:
             raise ObjectDamaged(
                 f"The object store has only a part of the header of {instance.sop_instance_uid}; run `fileroom check`."
             )
         data_set = self._objects.read_at(instance.location, offset, instance.size - offset)
-        elements = parse_header(data_set, instance.transfer_syntax_uid, models=self._models).data_set.elements
+        header = parse_header(data_set, instance.transfer_syntax_uid, models=self._models)
         behind = [
             value - (12 if vr in _WITH_LONG_HEADERS else 8)
-            for tag, (vr, value, _, _) in elements.items()
+            for tag, (vr, value, _, _) in header.data_set.elements.items()
             if tag > _PIXEL_DATA
         ]
-        return data_set, min(behind, default=len(data_set))
+        return data_set, header, min(behind, default=len(data_set))
 
-    def _pixel_data_header(self, data_set: bytes, instance: StoredInstance) -> bytes:
-        # PS3.5 A.4: OB where it is encapsulated; PS3.5 A.2: OB or OW for up to 8 bits, else OW
-        if not _is_native(instance):
-            return _PIXEL_DATA_HEADER.pack(0x7FE0, 0x0010, b"OB", 0xFFFFFFFF)
-        header = parse_header(data_set, instance.transfer_syntax_uid, models=self._models)
-        bits = header.data_set.number(_BITS_ALLOCATED) or 0
-        return _PIXEL_DATA_HEADER.pack(0x7FE0, 0x0010, b"OW" if bits > 8 else b"OB", 0)
+
+def _pixel_data_header(header: Header, instance: StoredInstance) -> bytes:
+    # PS3.5 A.4: OB where it is encapsulated; PS3.5 A.2: OB or OW for up to 8 bits, else OW
+    if not _is_native(instance):
+        return _PIXEL_DATA_HEADER.pack(0x7FE0, 0x0010, b"OB", 0xFFFFFFFF)
+    bits = header.data_set.number(_BITS_ALLOCATED) or 0
+    return _PIXEL_DATA_HEADER.pack(0x7FE0, 0x0010, b"OW" if bits > 8 else b"OB", 0)
+
+
+def _frame_bits(header: Header) -> int:
+    return math.prod(header.data_set.number(tag) or 1 for tag in _FRAME_SIZE)
 
 
 def _is_native(instance: StoredInstance) -> bool:

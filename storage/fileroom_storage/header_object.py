@@ -1,7 +1,7 @@
 """An object that is only the header of an instance, and says so in its preamble: its frames are elsewhere.
 
 The preamble is for whoever writes the file to use (PS3.10 7.1). It tells an orphan, or what is restored, from an object
-that came without pixels; it never leaves the object store.
+that came without pixels; it never leaves the object store, and does not come in.
 """
 
 import struct
@@ -37,9 +37,14 @@ def encode_preamble(header: HeaderObject) -> bytes:
     return (_MARK + facts + source + key).ljust(PREAMBLE_LENGTH, b"\0")
 
 
+def is_marked(start: bytes | memoryview) -> bool:
+    """Whether the first bytes of an object claim that it is only a header, as nothing that comes from outside may."""
+    return start[: len(_MARK)] == _MARK
+
+
 def read_preamble(start: bytes) -> HeaderObject | None:
     """What the first bytes of an object say; None where it is an object as it came."""
-    if not start.startswith(_MARK) or len(start) < PREAMBLE_LENGTH:
+    if not is_marked(start) or len(start) < PREAMBLE_LENGTH:
         return None
     number_of_frames, length_of_source, length_of_key = _FACTS.unpack_from(start, len(_MARK))
     text = start[len(_MARK) + _FACTS.size :]

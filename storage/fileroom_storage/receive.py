@@ -12,6 +12,7 @@ from typing import Literal
 from .attributes import Registry
 from .errors import NotAuthorized
 from .events import Event, InstanceDeleted, InstanceStored
+from .header_object import is_marked
 from .index.arrival import Arrival, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
 from .index.conflicts import ConflictType
 from .index.entity_rows import EntityRows
@@ -211,7 +212,7 @@ class Receiver:
         transfer_syntax_uid: str,
         provenance: Provenance,
     ) -> ObjectWriter:
-        """The object anew, with the file meta information that it came without."""
+        """The object anew, under file meta information of our own."""
         anew = self._objects.create()
         meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
         anew.write(meta, data_set)
@@ -226,7 +227,7 @@ class Receiver:
         study: str | None,
         authority: Authority | None = None,
     ) -> StoreOutcome:
-        """Stores a data set that came without its file meta information."""
+        """Stores a data set under file meta information of our own."""
         header = self.header(data_set, transfer_syntax_uid, provenance.source)
         uids = checked_uids(header, study)
         with self._objects.create() as writer:
@@ -290,7 +291,7 @@ class IncomingObject:
         buffer = memoryview(writer.buffer())
         meta = read_file_meta(buffer)
         data_set = buffer[meta.data_set_offset :]
-        if not meta.has_preamble:
+        if not meta.has_preamble or is_marked(buffer):
             return self._receiver.rewrite(data_set, meta.transfer_syntax_uid, provenance, study_instance_uid, authority)
         header = self._receiver.header(data_set, meta.transfer_syntax_uid, provenance.source)
         uids = checked_uids(header, study_instance_uid)
@@ -304,7 +305,7 @@ class IncomingObject:
         data_set = buffer[meta.data_set_offset :]
         header = self._receiver.header(data_set, meta.transfer_syntax_uid, provenance.source)
         uids = instance_uids(header)
-        if not meta.has_preamble:
+        if not meta.has_preamble or is_marked(buffer):
             self._writer = self._receiver.rewritten(self._writer, data_set, uids, meta.transfer_syntax_uid, provenance)
             return self.ready(provenance)
         return ready_object(

@@ -8,7 +8,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
-from fileroom_storage.errors import FrameOutOfRange, ObjectDamaged, PixelsUnavailable
+from fileroom_storage.errors import CannotTranscode, FrameOutOfRange, ObjectDamaged, PixelsUnavailable
 from fileroom_storage.external_change import ExternalInstance
 from fileroom_storage.storage import Storage, StoredInstance
 from tests.external import SOURCE
@@ -63,6 +63,14 @@ def test_native_pixel_data_is_of_even_length(sqlite_storage: Storage, bits: int,
         dataset = dcmread(file)
         assert vr == dataset["PixelData"].VR
         assert dataset.PixelData == b"\1\1\1\2\2\2\3\3\3\0"
+
+
+def test_frames_that_end_within_a_byte_are_not_put_together_wrongly(sqlite_storage: Storage) -> None:
+    shape = {"Rows": 3, "Columns": 5, "SamplesPerPixel": 1, "BitsAllocated": 1}
+    instance = told(sqlite_storage, Counted(2), 2, ExplicitVRLittleEndian, **shape)
+    with pytest.raises(CannotTranscode, match="within a byte"):
+        sqlite_storage.open_object(instance)
+    assert sqlite_storage.frame(instance, 2) == b"\2\2"
 
 
 def test_a_header_tells_how_frames_are_encoded(sqlite_storage: Storage) -> None:

@@ -14,6 +14,7 @@ from fileroom_storage.attributes import Level
 from fileroom_storage.errors import InstanceNotFound
 from fileroom_storage.events import Event, InstanceDeleted, InstanceStored
 from fileroom_storage.external_change import ExternalChange, ExternalInstance, ExternalStatus
+from fileroom_storage.header_object import HeaderObject, encode_preamble
 from fileroom_storage.index.arrival import Origin
 from fileroom_storage.storage import (
     ConflictType,
@@ -27,7 +28,7 @@ from fileroom_storage.storage import (
     StorageSettings,
 )
 from tests.external import SOURCE, header, series
-from tests.made import CT_IMAGE_STORAGE, encoded, made, uid
+from tests.made import CT_IMAGE_STORAGE, encoded, made, part10, uid
 from tests.storage.stored import exact_counts, store, tables_of, values_of
 
 HOUR = 3600.0
@@ -483,3 +484,20 @@ def test_several_processes_change_the_same_keys(database_url: str, tmp_path: Pat
         first.purge_expired()
         assert len(files(first)) == len(instances(first))
         assert list(first.check(verify=True)) == []
+
+
+def test_what_comes_in_cannot_pass_for_a_header_of_a_source(sqlite_storage: Storage) -> None:
+    """Else its sender could have it taken for nothing of ours when it is restored, or removed as an orphan."""
+    preamble = encode_preamble(HeaderObject(Origin(SOURCE, "a"), 3))
+    disguised = preamble + part10(made())[len(preamble) :]
+    incoming, many = sqlite_storage.receive(), sqlite_storage.receive()
+    incoming.write(disguised)
+    assert incoming.store(Provenance("STOW-RS")).status == "stored"
+    many.write(preamble + part10(made(SOPInstanceUID=uid(1, 1, 2)))[len(preamble) :])
+    [outcome] = sqlite_storage.store_many([many], Provenance("import"))
+    assert getattr(outcome, "status", outcome) == "stored"
+    deletion = sqlite_storage.delete({"StudyInstanceUID": uid(1)})
+    sqlite_storage.restore(deletion.pk)
+    restored = list(sqlite_storage.locate({"StudyInstanceUID": uid(1)}))
+    assert [instance.origin for instance in restored] == [None, None]
+    assert sqlite_storage.read_data_set(restored[0]) == encoded(made())

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fileroom_storage.attributes import Level
+from fileroom_storage.index import writer
+from fileroom_storage.index.ingest import Outcome, ingest
 from fileroom_storage.index.known_hierarchy import KnownHierarchy
 from fileroom_storage.storage import Query, Resolution, Storage, StorageSettings
 from tests.databases import Databases
@@ -46,6 +48,27 @@ def test_a_study_that_another_has_deleted_and_sent_again(two: tuple[Storage, Sto
     # the study is P2's now, and the object names P1
     assert [conflict.value for conflict in outcome.conflicts] == ["study patient"]
     assert exact_counts(first)
+
+
+def test_a_lost_object_that_came_again_may_have_its_study_under_another_key(
+    sqlite_storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the writer knew of it is no longer so: the next batch must not fail once for it."""
+    store(sqlite_storage, made())
+    [lost] = sqlite_storage.locate({"StudyInstanceUID": uid(1)})
+    store(sqlite_storage, made(StudyInstanceUID=uid(2), SeriesInstanceUID=uid(2, 1), SOPInstanceUID=uid(2, 1, 1)))
+    (sqlite_storage.settings.data / "objects" / lost.location).unlink()
+    assert store(sqlite_storage, made()).status == "stored"
+    tries = []
+
+    def counted(*arguments: Any) -> list[Outcome]:
+        tries.append(arguments)
+        return ingest(*arguments)
+
+    monkeypatch.setattr(writer, "ingest", counted)
+    assert store(sqlite_storage, made(SOPInstanceUID=uid(1, 1, 2))).status == "stored"
+    assert len(tries) == 1
+    assert exact_counts(sqlite_storage)
 
 
 def test_keys_that_became_those_of_other_entities(two: tuple[Storage, Storage]) -> None:
