@@ -71,7 +71,7 @@ docs: $(VENV)/runtime.stamp ## write docs/conformance.md anew from the attribute
 
 lock: $(VENV)/bin/python ## resolve all dependencies anew and write requirements.lock and requirements-test.lock
 	@$(PIP) install 'uv>=0.9'
-	$(LOCK) --extra healthimaging --extra postgresql --extra tracing --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra postgresql --extra tracing --output-file requirements.lock pyproject.toml
 	$(LOCK) --extra test --output-file requirements-test.lock pyproject.toml
 
 audit-dependencies: $(VENV)/bin/python ## ask PyPI's advisory database about every version in the lock files; fails where it has no answer
