@@ -14,6 +14,7 @@ from fileroom_dicomweb.request_facts import OPERATION
 from fileroom_dicomweb.stored_answer import StoredAnswer, broken_off
 from fileroom_server.http_clients import ClientSocket
 from fileroom_server.http_repeats import Repeats
+from fileroom_server.http_tls_clients import TlsClientSocket
 from fileroom_server.metrics.metric import OTHER
 from fileroom_storage.storage import Stretch
 
@@ -27,7 +28,7 @@ _PIECE = 1 << 20
 class StretchSender:
     """WSGI middleware, for gunicorn alone: sends stored bytes, which need not be read, and whole answers itself.
 
-    All others, and connections under TLS, are left to gunicorn, which iterates over their bytes.
+    All others, and stored bytes under TLS, are left to gunicorn, which iterates over them.
     """
 
     def __init__(self, application: Callable[..., Iterable[bytes]], repeats: Repeats) -> None:
@@ -41,10 +42,12 @@ class StretchSender:
         response = getattr(start_response, "__self__", None)
         connection = environ.get("gunicorn.socket")
         # HTTP/2 and TLS put their own frames around what is sent
-        if type(response) is not Response or not isinstance(connection, ClientSocket):
+        if type(response) is not Response or not isinstance(connection, ClientSocket | TlsClientSocket):
             return answer
         if isinstance(answer, list):
             return () if self._sent_at_once(environ, response, connection, answer) else answer
+        if isinstance(connection, TlsClientSocket):
+            return answer
         try:
             _send(response, connection, answer)
         finally:
@@ -52,7 +55,11 @@ class StretchSender:
         return ()
 
     def _sent_at_once(
-        self, environ: "WSGIEnvironment", response: Any, connection: ClientSocket, answer: list[bytes]
+        self,
+        environ: "WSGIEnvironment",
+        response: Any,
+        connection: ClientSocket | TlsClientSocket,
+        answer: list[bytes],
     ) -> bool:
         """Whether it was a whole answer at hand, which has now gone out in one piece with its head."""
         if len(answer) != 1 or response.response_length != len(answer[0]) or len(answer[0]) > _PIECE:
@@ -63,6 +70,8 @@ class StretchSender:
         connection.sendall("".join(lines).encode("latin-1") + answer[0])
         response.headers_sent = True
         response.sent = len(answer[0])
+        if isinstance(connection, TlsClientSocket):
+            return True
         identity: Identity | None = environ.get(IDENTITY)  # a kept answer is given to nobody who is refused
         valid_until = identity.valid_until if identity is not None else None
         operation, tally = environ.get(OPERATION, OTHER), environ.get(AUDIT_TALLY)

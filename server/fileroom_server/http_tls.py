@@ -15,6 +15,7 @@ def http_tls(tls: TlsConfiguration) -> TlsContext | None:
 
 def _server_context(tls: TlsConfiguration) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.options |= ssl.OP_NO_RENEGOTIATION  # which would want to read where it is to write
     load_certificate(context, "http.tls", tls.certificate, tls.key)
     if tls.client_ca:
         load_authorities(context, tls.client_ca, "http.tls.client_ca")

@@ -12,6 +12,8 @@ from http import HTTPStatus
 from selectors import EVENT_READ
 from typing import Any
 
+from gunicorn.http import get_parser  # type: ignore[import-untyped]
+from gunicorn.sock import ssl_context  # type: ignore[import-untyped]
 from gunicorn.util import write_nonblock  # type: ignore[import-untyped]
 from gunicorn.workers.gthread import TConn, ThreadWorker  # type: ignore[import-untyped]
 
@@ -21,6 +23,7 @@ from fileroom_server.http_refusals import answer, refusal
 from fileroom_server.http_repeats import Repeats
 from fileroom_server.http_stretches import StretchSender
 from fileroom_server.http_threads import RequestThreads
+from fileroom_server.http_tls_clients import TlsClientSocket
 from fileroom_server.metrics import table
 from fileroom_server.metrics.metric import OTHER
 
@@ -40,6 +43,9 @@ _MOST_DEFERENCE = 5
 # ... and for being full. Others may have room, and those that are accepted here are refused.
 _DEFERENCE_OF_FULL = 0.005
 
+# So many connections beyond the maximum may agree on TLS, to be told that they are too many.
+_MOST_REFUSED = 64
+
 # RFC 9112 9.6: a client that is still sending would not read the last answer if the connection were closed at once.
 _CLOSING_SECONDS = 2.0
 _MOST_DISCARDED = 1 << 20
@@ -54,12 +60,28 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
-    """A client's connection. gunicorn would have the worker stand still until a client has closed its end."""
+    """A client's connection. gunicorn would have the worker stand still until a client has closed its end, and a thread
+    until it has agreed on TLS."""
 
-    def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, linger: Callable[[Any], None]) -> None:
-        super().__init__(cfg, sock, client, server)
+    def __init__(self, cfg: Any, sock: ClientSocket, client: Any, server: Any, linger: Callable[[Any], None]) -> None:
+        self.raw = sock
+        self.is_plain = not cfg.is_ssl
+        self.initialized = False
+        super().__init__(cfg, sock if self.is_plain else TlsClientSocket(sock, ssl_context(cfg)), client, server)
         self._linger = linger
-        self.is_plain = not cfg.is_ssl  # what comes over it can be looked at before it is read
+
+    def init(self) -> None:
+        if self.is_plain:
+            super().init()
+        elif not self.initialized:
+            self.initialized = True
+            self.sock.setblocking(True)
+            self.parser = get_parser(self.cfg, self.sock, self.client)
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether a refusal could be read: under TLS, when there is a common key."""
+        return self.is_plain or self.sock.is_agreed
 
     def close(self, graceful: bool = False) -> None:
         if graceful:
@@ -81,6 +103,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         # connection → when the head has to be whole
         self._reading_head: dict[Any, float] = {}  # in a thread
         self._waiting_head: dict[Any, float] = {}  # in the poller
+        self._refused: dict[Any, float] = {}  # until when they may agree on TLS
         self._closing: dict[Any, tuple[float, int]] = {}  # until when, and how much of what comes was discarded
 
     def get_thread_pool(self) -> RequestThreads:
@@ -114,10 +137,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         client = ClientSocket.of(accepted, self.tpool, self._limits.rate)
         conn = Connection(self.cfg, client, address, listener.getsockname(), self._linger)
         self.nr_conns += 1
-        if is_full and not self._make_room():
+        if not is_full or self._make_room():
+            self.enqueue_req(conn)
+        elif conn.is_plain or len(self._refused) >= _MOST_REFUSED:
             self._refuse(conn, _FULL)
         else:
-            self.enqueue_req(conn)
+            self._refused[conn] = time.monotonic() + HEAD_SECONDS
+            self.poller.register(conn.sock, EVENT_READ, lambda _: self._refuse_when_agreed(conn))
 
     def enqueue_req(self, conn: Any) -> None:
         """Leaves a new connection to the poller; gunicorn would have a thread wait for its first byte."""
@@ -141,13 +167,17 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         if self._has_whole_head(conn):
             self._waiting_head.pop(conn, None)
             return True
-        self._waiting_head.setdefault(conn, time.monotonic() + HEAD_SECONDS)
+        if not conn.is_plain and conn.sock.is_idle:
+            self._waiting_head.pop(conn, None)  # browsers connect before they have something to ask
+        else:
+            self._waiting_head.setdefault(conn, time.monotonic() + HEAD_SECONDS)
         return False
 
     def _has_whole_head(self, conn: Any) -> bool:
         """Looks at what has come. Where it is not enough, the poller is told of more only."""
         if not conn.is_plain:
-            return True
+            decrypted = conn.sock.peek(_LONGEST_WAITING_HEAD)
+            return decrypted is None or _END_OF_HEAD in decrypted or len(decrypted) == _LONGEST_WAITING_HEAD
         sock = conn.sock
         timeout = sock.gettimeout()
         sock.setblocking(False)
@@ -172,8 +202,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle(self, conn: Any) -> Any:
         """Serves a request, and those after it that come at once, without handing the connection on and back."""
         while True:
-            if conn.is_plain:
-                conn.sock.begin_request()
+            conn.raw.begin_request()
             try:
                 is_answered = self._is_answered(conn)
             except OSError:
@@ -204,7 +233,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return False
         if conn.parser.unreader.buf.getvalue():
             return True
-        if isinstance(conn.sock, ssl.SSLSocket) and conn.sock.pending():
+        if not conn.is_plain and self._has_whole_head(conn):
             return True  # decrypted already: the poller would not hear of it
         poll = select.poll()
         poll.register(conn.sock, select.POLLIN)
@@ -252,13 +281,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 with suppress(OSError):
                     if conn.is_plain:
                         conn.sock.send(_REQUEST_TIMEOUT, socket.MSG_DONTWAIT)
-                    socket.socket.shutdown(conn.sock, socket.SHUT_RD)  # ends the read of the thread that waits
+                    conn.raw.shutdown(socket.SHUT_RD)  # ends the read of the thread that waits
         for future, (conn,) in self.tpool.withdraw(self._limits.queue):
             self.log.warning("refused a request of %s: no thread was free for it", _place(conn.client))
-            if conn.is_plain:
+            if conn.can_be_told:
                 with suppress(OSError):
                     write_nonblock(conn.sock, _BUSY)
             future.cancel()  # which closes the connection
+        for conn, deadline in list(self._refused.items()):
+            if now > deadline:
+                self._end_refused(conn)
         for conn, (until, _) in list(self._closing.items()):
             if now > until:
                 self._end(conn)
@@ -292,11 +324,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _refuse(self, conn: Any, refused: bytes) -> None:
         """Answers and closes."""
         conn.sock.setblocking(False)
-        if conn.is_plain:
+        if conn.can_be_told:
             with suppress(OSError):
                 conn.sock.sendall(refused)
         self.nr_conns -= 1
         conn.close(graceful=True)
+
+    def _refuse_when_agreed(self, conn: Any) -> None:
+        if conn.sock.peek(1) is None or conn.can_be_told:
+            self._end_refused(conn)
+
+    def _end_refused(self, conn: Any) -> None:
+        del self._refused[conn]
+        self._unregister(conn)
+        self._refuse(conn, _FULL)
 
     def _linger(self, conn: Any) -> None:
         """Closes our end, and the connection once the client has closed its own, or has had time enough."""
@@ -315,7 +356,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """Whether more may come."""
         until, discarded = self._closing[conn]
         try:
-            data = conn.sock.recv(1 << 16)
+            data = conn.raw.recv(1 << 16)
         except BlockingIOError:
             return True
         except OSError:

@@ -1,11 +1,14 @@
 """Clients that are too many, too slow or silent: the others are served all the while, and memory does not grow.
 
+All of it under TLS too, where the same is promised.
+
 `PATIENCE` is how long others have to be answered in: far more than they need, and far less than what hangs here hangs.
 """
 
 import os
 import resource
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.certificates import Authority
 from tests.dicomweb.objects import data_set, part10
 from tests.served import Served
 
@@ -22,11 +26,49 @@ TIMEOUT = 600  # seconds for which a silent client is waited for: longer than an
 PATIENCE = 20.0
 MOST_GROWTH = 200 << 20
 _MEBIBYTE = 1 << 20
+_LIVE = b'{"status":"live"}'
 _OBJECT = {"Content-Type": "application/dicom"}
 
 
-def serve(folder: Path, **settings: str) -> Served:
-    return Served(folder / "data", FILEROOM_HTTP__TIMEOUT=str(TIMEOUT), **settings)
+class Plain(Served):
+    """Each request over a connection of its own."""
+
+    def get(self, path: str, timeout: float = PATIENCE, **headers: str) -> requests.Response:
+        return requests.get(f"{self.url}{path}", headers=headers, timeout=timeout, verify=self.session.verify)
+
+    def post(self, body: bytes | Iterator[bytes], timeout: float = PATIENCE) -> requests.Response:
+        url = f"{self.dicomweb}/studies"
+        return requests.post(url, body, headers=_OBJECT, timeout=timeout, verify=self.session.verify)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.http_port), timeout=PATIENCE)
+
+
+class Secure(Plain):
+    scheme = "https"
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        folder.parent.mkdir(exist_ok=True)
+        authority = Authority(folder.parent, "authority")
+        issued = authority.issue("fileroom")
+        files = {"CERTIFICATE": issued.certificate, "KEY": issued.key}
+        settings |= {f"FILEROOM_HTTP__TLS__{name}": str(file) for name, file in files.items()}
+        super().__init__(folder, **settings)
+        self.session.verify = str(authority.certificate)
+        self._context = ssl.create_default_context(cafile=authority.certificate)
+
+    def connect(self) -> socket.socket:
+        return self._context.wrap_socket(super().connect(), server_hostname="127.0.0.1")
+
+
+@pytest.fixture(params=[Plain, Secure], ids=["http", "https"], scope="module")
+def kind(request: pytest.FixtureRequest) -> type[Plain]:
+    kind: type[Plain] = request.param
+    return kind
+
+
+def serve(kind: type[Plain], folder: Path, **settings: str) -> Plain:
+    return kind(folder / "data", FILEROOM_HTTP__TIMEOUT=str(TIMEOUT), **settings)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -39,15 +81,15 @@ def _descriptors() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serve(tmp_path_factory.mktemp("overload")) as served:
+def served(kind: type[Plain], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
+    with serve(kind, tmp_path_factory.mktemp("overload")) as served:
         for _ in range(8):
             others_are_served(served)  # what every first request loads is no growth
         yield served
 
 
 @pytest.fixture(autouse=True)
-def unhurt(served: Served) -> Iterator[None]:
+def unhurt(served: Plain) -> Iterator[None]:
     before, said = served.peak_memory(), len(served.output)
     yield
     others_are_served(served)
@@ -58,19 +100,15 @@ def unhurt(served: Served) -> Iterator[None]:
     assert "error" not in served.output[said:].lower()
 
 
-def others_are_served(served: Served) -> None:
+def others_are_served(served: Plain) -> None:
     """A store, a search and a retrieval, each over a connection of its own."""
     ds = data_set()
-    stored = requests.post(f"{served.dicomweb}/studies", part10(ds), headers=_OBJECT, timeout=PATIENCE)
+    stored = served.post(part10(ds))
     assert stored.status_code == 200
-    study = f"{served.dicomweb}/studies/{ds.StudyInstanceUID}"
-    assert len(requests.get(f"{study}/series", timeout=PATIENCE).json()) == 1
-    assert requests.get(f"{study}/metadata", timeout=PATIENCE).ok
-    assert requests.get(f"{served.url}/health/ready", timeout=PATIENCE).ok
-
-
-def connect(served: Served) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", served.http_port), timeout=PATIENCE)
+    study = f"/dicom-web/studies/{ds.StudyInstanceUID}"
+    assert len(served.get(f"{study}/series").json()) == 1
+    assert served.get(f"{study}/metadata").ok
+    assert served.get("/health/ready").ok
 
 
 def upload_head(length: int) -> bytes:
@@ -83,8 +121,15 @@ def answer_of(connection: socket.socket) -> bytes:
     try:
         while chunk := connection.recv(65536):
             received += chunk
-    except ConnectionResetError:
+    except (ConnectionResetError, ssl.SSLEOFError):
         pass
+    return received
+
+
+def received_up_to(connection: socket.socket, end: bytes) -> bytes:
+    received = b""
+    while not received.endswith(end):
+        received += connection.recv(65536) or pytest.fail(f"the connection ended after {len(received)} bytes")
     return received
 
 
@@ -96,10 +141,10 @@ def busy(stack: ExitStack) -> Iterator[threading.Event]:
     yield over
 
 
-def test_two_hundred_uploads_that_hang(served: Served) -> None:
+def test_two_hundred_uploads_that_hang(served: Plain) -> None:
     content = part10(data_set())
     with ExitStack() as stack:
-        hanging = [stack.enter_context(connect(served)) for _ in range(200)]
+        hanging = [stack.enter_context(served.connect()) for _ in range(200)]
         for connection in hanging:
             connection.sendall(upload_head(len(content)) + content[:400])
         for _ in range(10):
@@ -110,9 +155,9 @@ def test_two_hundred_uploads_that_hang(served: Served) -> None:
             assert connection.recv(12) == b"HTTP/1.1 200"
 
 
-def test_half_heads_that_hang_or_drip(served: Served) -> None:
+def test_half_heads_that_hang_or_drip(served: Plain) -> None:
     with ExitStack() as stack, busy(stack) as over:
-        hanging = [stack.enter_context(connect(served)) for _ in range(400)]
+        hanging = [stack.enter_context(served.connect()) for _ in range(400)]
 
         def drip() -> None:
             while not over.wait(0.05):
@@ -135,27 +180,26 @@ def test_half_heads_that_hang_or_drip(served: Served) -> None:
         dripping.join()
 
 
-def test_a_head_in_two_pieces(served: Served) -> None:
-    with connect(served) as connection:
+def test_a_head_in_two_pieces(served: Plain) -> None:
+    with served.connect() as connection:
         for _ in range(2):  # a new connection, and one that is kept
             for piece in (b"GET /health/live HTTP/1.1\r\n", b"Host: x\r\n", b"\r", b"\n"):
                 connection.sendall(piece)
                 time.sleep(0.05)
-            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+            assert received_up_to(connection, _LIVE).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET /health/live HTTP/1.1\r\nHo")
-        time.sleep(0.1)
-        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        assert received_up_to(connection, _LIVE).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"st: x\r\nConnection: close\r\n\r\n")
         assert b"HTTP/1.1 200 " in answer_of(connection)
-    with connect(served) as connection:
+    with served.connect() as connection:
         connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n")
-        connection.shutdown(socket.SHUT_WR)
+        socket.socket.shutdown(connection, socket.SHUT_WR)  # under TLS too: without a word
         assert not answer_of(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_five_hundred_connections_at_once(served: Served) -> None:
+def test_five_hundred_connections_at_once(served: Plain) -> None:
     with ExitStack() as stack:
-        connections = [stack.enter_context(connect(served)) for _ in range(500)]
+        connections = [stack.enter_context(served.connect()) for _ in range(500)]
         others_are_served(served)
         for connection in connections:
             connection.sendall(b"GET /dicom-web/studies?limit=1 HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -163,10 +207,10 @@ def test_five_hundred_connections_at_once(served: Served) -> None:
             assert connection.recv(12) == b"HTTP/1.1 200"
 
 
-def test_more_connections_than_there_may_be(served: Served) -> None:
+def test_more_connections_than_there_may_be(served: Plain) -> None:
     """Those that have been idle longest make room."""
     with ExitStack() as stack:
-        connections = [stack.enter_context(connect(served)) for _ in range(1500)]
+        connections = [stack.enter_context(served.connect()) for _ in range(1500)]
         for _ in range(3):
             others_are_served(served)
         newest = connections[-1]
@@ -175,7 +219,7 @@ def test_more_connections_than_there_may_be(served: Served) -> None:
         assert answer_of(connections[0]) == b""
 
 
-def test_a_client_that_stops_reading_ten_gigabytes(served: Served) -> None:
+def test_a_client_that_stops_reading_ten_gigabytes(served: Plain) -> None:
     """Frames of 1 GiB asked for ten times over, of a file with a hole in it."""
     ds = data_set(Rows=32768, Columns=32768, BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=b"")
     head = part10(ds)[:-12]
@@ -186,12 +230,12 @@ def test_a_client_that_stops_reading_ten_gigabytes(served: Served) -> None:
         for _ in range(length >> 20):
             yield bytes(_MEBIBYTE)
 
-    stored = requests.post(f"{served.dicomweb}/studies", body(), headers=_OBJECT, timeout=120)
+    stored = served.post(body(), timeout=120)
     assert stored.status_code == 200, stored.text
     path = stored.json()["00081199"]["Value"][0]["00081190"]["Value"][0].removeprefix(served.url)
     frames = ",".join(["1"] * 10)
     with ExitStack() as stack:
-        stopped = [stack.enter_context(connect(served)) for _ in range(40)]
+        stopped = [stack.enter_context(served.connect()) for _ in range(40)]
         for number, connection in enumerate(stopped):
             resource_ = (f"/frames/{frames}", "", "/bulkdata/7FE00010")[number % 3]
             accept = 'multipart/related; type="application/octet-stream"; transfer-syntax=*, */*'
@@ -205,25 +249,25 @@ def test_a_client_that_stops_reading_ten_gigabytes(served: Served) -> None:
             received += len(stopped[0].recv(_MEBIBYTE))
 
 
-def test_answers_that_nobody_closes(served: Served) -> None:
+def test_answers_that_nobody_closes(served: Plain) -> None:
     """gunicorn would stand still for 2 s for each client that leaves its end of the connection open."""
     with ExitStack() as stack:
         for _ in range(100):
-            connection = stack.enter_context(connect(served))
+            connection = stack.enter_context(served.connect())
             connection.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             assert connection.recv(12) == b"HTTP/1.1 200"
         others_are_served(served)
 
 
-def test_slow_requests_beyond_the_maximum_make_room(tmp_path: Path) -> None:
+def test_slow_requests_beyond_the_maximum_make_room(kind: type[Plain], tmp_path: Path) -> None:
     content = part10(data_set())
     settings = {
         "FILEROOM_HTTP__MAXIMUM_SLOW_REQUESTS": "8",
         "FILEROOM_HTTP__WORKERS": "1",
         "FILEROOM_HTTP__THREADS": "2",
     }
-    with serve(tmp_path, **settings) as served, ExitStack() as stack:
-        hanging = [stack.enter_context(connect(served)) for _ in range(20)]
+    with serve(kind, tmp_path, **settings) as served, ExitStack() as stack:
+        hanging = [stack.enter_context(served.connect()) for _ in range(20)]
         for connection in hanging:
             connection.sendall(upload_head(len(content)) + content[:400])
         others_are_served(served)
@@ -239,7 +283,7 @@ def test_slow_requests_beyond_the_maximum_make_room(tmp_path: Path) -> None:
         assert answers.count(b"HTTP/1.1 408") >= 10
 
 
-def test_no_thread_is_free_for_too_long(tmp_path: Path) -> None:
+def test_no_thread_is_free_for_too_long(kind: type[Plain], tmp_path: Path) -> None:
     """Clients that are too slow for others to have room: those are told to come again."""
     settings = {
         "FILEROOM_HTTP__MAXIMUM_SLOW_REQUESTS": "1",
@@ -247,42 +291,42 @@ def test_no_thread_is_free_for_too_long(tmp_path: Path) -> None:
         "FILEROOM_HTTP__THREADS": "1",
         "FILEROOM_HTTP__QUEUE_TIMEOUT": "1",
     }
-    with serve(tmp_path, **settings) as served, ExitStack() as stack:
+    with serve(kind, tmp_path, **settings) as served, ExitStack() as stack:
         for _ in range(2):
-            connection = stack.enter_context(connect(served))
+            connection = stack.enter_context(served.connect())
             connection.sendall(upload_head(1000) + b"x")
-        refused = requests.get(f"{served.dicomweb}/studies", timeout=PATIENCE)
+        refused = served.get("/dicom-web/studies")
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
         assert refused.headers["Content-Type"] == "application/problem+json"
         assert "later" in refused.json()["detail"]
 
 
-def test_all_connections_are_in_a_request(tmp_path: Path) -> None:
+def test_all_connections_are_in_a_request(kind: type[Plain], tmp_path: Path) -> None:
     settings = {"FILEROOM_HTTP__MAXIMUM_CONNECTIONS": "16", "FILEROOM_HTTP__WORKERS": "1"}
-    with serve(tmp_path, **settings) as served, ExitStack() as stack:
+    with serve(kind, tmp_path, **settings) as served, ExitStack() as stack:
         for _ in range(16):
-            connection = stack.enter_context(connect(served))
+            connection = stack.enter_context(served.connect())
             connection.sendall(upload_head(1000) + b"x")
         time.sleep(0.5)
-        refused = requests.get(f"{served.dicomweb}/studies", timeout=PATIENCE)
+        refused = served.get("/dicom-web/studies")
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
 
 
-def test_too_many_renderings(tmp_path: Path) -> None:
+def test_too_many_renderings(kind: type[Plain], tmp_path: Path) -> None:
     """All are made in the end where their turn comes in time; searches do not wait for them."""
     settings = {"FILEROOM_HTTP__MAXIMUM_RENDERINGS": "1", "FILEROOM_HTTP__WORKERS": "1", "FILEROOM_HTTP__THREADS": "2"}
-    with serve(tmp_path, **settings) as served:
+    with serve(kind, tmp_path, **settings) as served:
         noise = os.urandom(2048 * 2048)
         ds = data_set(Rows=2048, Columns=2048, BitsAllocated=8, BitsStored=8, HighBit=7, PixelData=noise)
-        stored = requests.post(f"{served.dicomweb}/studies", part10(ds), headers=_OBJECT, timeout=PATIENCE).json()
-        instance = stored["00081199"]["Value"][0]["00081190"]["Value"][0]
+        stored = served.post(part10(ds)).json()
+        instance = stored["00081199"]["Value"][0]["00081190"]["Value"][0].removeprefix(served.url)
         statuses: list[int] = []
 
         def render(number: int) -> None:
-            url = f"{instance}/rendered?viewport={1000 + number},1000"
-            statuses.append(requests.get(url, headers={"Accept": "image/png"}, timeout=120).status_code)
+            path = f"{instance}/rendered?viewport={1000 + number},1000"
+            statuses.append(served.get(path, 120, Accept="image/png").status_code)
 
         threads = [threading.Thread(target=render, args=(number,)) for number in range(12)]
         for thread in threads:
@@ -293,10 +337,9 @@ def test_too_many_renderings(tmp_path: Path) -> None:
             thread.join()
         assert set(statuses) == {200}
         settings["FILEROOM_HTTP__QUEUE_TIMEOUT"] = "0.001"
-    with serve(tmp_path, **settings) as served:
+    with serve(kind, tmp_path, **settings) as served:
         statuses.clear()
         threads = [threading.Thread(target=render, args=(number,)) for number in range(40)]
-        instance = instance.replace(instance.partition("/dicom-web")[0], served.url)
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -305,17 +348,17 @@ def test_too_many_renderings(tmp_path: Path) -> None:
         assert 503 in statuses
 
 
-def test_the_longest_answer_of_a_search(tmp_path: Path) -> None:
-    with serve(tmp_path, FILEROOM_HTTP__MAXIMUM_RESULTS="3") as served:
+def test_the_longest_answer_of_a_search(kind: type[Plain], tmp_path: Path) -> None:
+    with serve(kind, tmp_path, FILEROOM_HTTP__MAXIMUM_RESULTS="3") as served:
         for number in range(5):
             content = part10(data_set(PatientID=f"P{number}"))
-            requests.post(f"{served.dicomweb}/studies", content, headers=_OBJECT, timeout=PATIENCE)
+            served.post(content)
         for query, count, more in (
             ("", 3, True),
             ("?limit=100", 3, True),
             ("?limit=2", 2, True),
             ("?offset=3", 2, False),
         ):
-            answer = requests.get(f"{served.dicomweb}/studies{query}", timeout=PATIENCE)
+            answer = served.get(f"/dicom-web/studies{query}")
             assert len(answer.json()) == count
             assert ("additional results" in answer.headers.get("Warning", "")) is more
