@@ -1,0 +1,83 @@
+"""An index with the tables of tags and import jobs, for their tests; processes that die where a test says so."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, MetaData, select
+
+from fileroom_healthimaging.due_work import Pauses
+from fileroom_healthimaging.tag_and_job_tables import AuditedTransactions, TagAndJobTables
+from fileroom_healthimaging.tags import Tags
+from fileroom_storage.index import schema
+from fileroom_storage.index.audit.event import Actor
+from fileroom_storage.index.engine import create_engine
+from fileroom_storage.index.tables import _NAMING as NAMING
+from fileroom_storage.index.tables import standard_tables
+
+ACTOR = Actor("command line", "tester")
+# an attempt follows the last one at once, and what a dead process was at is free at once
+AT_ONCE = Pauses(first=0.0, longest=0.0, lease=0.0)
+
+
+class Killed(BaseException):
+    """A process ends here: nothing behind this runs in it, not even what handles errors."""
+
+
+@dataclass(frozen=True)
+class TaggingIndex:
+    engine: Engine
+    transactions: AuditedTransactions
+    tables: TagAndJobTables
+    tags: Tags
+
+    def audited(self) -> list[dict[str, Any]]:
+        """All of the audit log, in its order."""
+        table = standard_tables().audit_log
+        with self.engine.connect() as connection:
+            rows = connection.execute(select(table).order_by(table.c.at)).mappings()
+            return [dict(row) for row in rows]
+
+
+@contextmanager
+def tagging_index(database_url: str, pauses: Pauses = AT_ONCE) -> Iterator[TaggingIndex]:
+    with schema.IndexSchema(database_url) as index_schema:
+        index_schema.upgrade()
+    tables = TagAndJobTables(MetaData(naming_convention=NAMING))
+    engine = create_engine(database_url)
+    revision = import_module("fileroom_healthimaging.migrations.0002_tags_and_import_jobs")
+    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+        revision.upgrade()
+    transactions = AuditedTransactions(engine, audit=True)
+    try:
+        yield TaggingIndex(
+            engine,
+            transactions,
+            tables,
+            Tags(transactions, tables, pauses),
+        )
+    finally:
+        engine.dispose()
+
+
+def killed_at(client: Any, operation: str, *, after: bool) -> Any:
+    """A client in whose process nothing happens any more before, or after, the next call of an operation."""
+
+    class Dying:
+        def __getattr__(self, name: str) -> Any:
+            method = getattr(client, name)
+            if name != operation:
+                return method
+
+            def call(**asked: Any) -> Any:
+                if after:
+                    method(**asked)
+                raise Killed
+
+            return call
+
+    return Dying()
