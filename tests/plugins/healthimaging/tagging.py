@@ -10,6 +10,7 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, select
 
+from fileroom_healthimaging.dicom_import_jobs import DicomImportJobs
 from fileroom_healthimaging.due_work import Pauses
 from fileroom_healthimaging.tag_and_job_tables import AuditedTransactions, TagAndJobTables
 from fileroom_healthimaging.tags import Tags
@@ -34,6 +35,7 @@ class TaggingIndex:
     transactions: AuditedTransactions
     tables: TagAndJobTables
     tags: Tags
+    jobs: DicomImportJobs
 
     def audited(self) -> list[dict[str, Any]]:
         """All of the audit log, in its order."""
@@ -59,6 +61,7 @@ def tagging_index(database_url: str, pauses: Pauses = AT_ONCE) -> Iterator[Taggi
             transactions,
             tables,
             Tags(transactions, tables, pauses),
+            DicomImportJobs(transactions, tables, pauses),
         )
     finally:
         engine.dispose()
