@@ -1,0 +1,116 @@
+"""What the commands of tags and of import jobs have in common: what they work with, and working through what is due."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, wraps
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy import MetaData, inspect
+
+from fileroom_server.command_actor import command_actor
+from fileroom_server.config import Configuration
+from fileroom_server.config_options import with_configuration
+from fileroom_storage.index.audit.event import Actor
+from fileroom_storage.index.engine import create_engine
+
+from .dicom_import_jobs import DicomImportJobs
+from .tag_and_job_tables import AuditedTransactions, TagAndJobTables
+from .tags import Tags
+
+Worked = TypeVar("Worked")
+
+_LONGEST_SLEEP = 5.0
+_SHORTEST_SLEEP = 0.05
+
+
+@dataclass(frozen=True)
+class TagsAndJobs:
+    """The tags and import jobs of an index, and clients of the service that are made when they are needed."""
+
+    tags: Tags
+    jobs: DicomImportJobs
+    actor: Actor
+
+    @cached_property
+    def medical_imaging(self) -> Any:
+        return _client("medical-imaging")
+
+    @cached_property
+    def s3(self) -> Any:
+        return _client("s3")
+
+
+def _client(service: str) -> Any:
+    try:
+        from .tagged_image_sets import service_client
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
+            raise
+        raise click.ClickException(
+            "boto3 is not installed, which speaks with AWS; install it: pip install 'fileroom[healthimaging]'"
+        ) from error
+    return service_client(service)
+
+
+def with_tags_and_jobs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options of every command to one, and gives it `work`, its TagsAndJobs."""
+
+    @with_configuration
+    @wraps(command)
+    def with_work(configuration: Configuration, **options: Any) -> Any:
+        from fileroom_server.wiring import existing_storage, storage_settings
+
+        with existing_storage(configuration):
+            settings = storage_settings(configuration)
+            engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)
+            try:
+                tables = TagAndJobTables(MetaData())
+                if not inspect(engine).has_table(tables.tag.name):
+                    raise click.ClickException("the index has no tables of HealthImaging; run `fileroom db upgrade`")
+                transactions = AuditedTransactions(engine, audit=settings.audit)
+                work = TagsAndJobs(Tags(transactions, tables), DicomImportJobs(transactions, tables), command_actor())
+                return command(work=work, **options)
+            finally:
+                engine.dispose()
+
+    return with_work
+
+
+def worked_through(
+    advance: Callable[[], Worked | None], next_due: Callable[[], datetime | None], *, wait: bool
+) -> Iterator[Worked]:
+    """What each step comes to, until nothing is due; `wait`: until nothing will be."""
+    while True:
+        if (worked := advance()) is not None:
+            yield worked
+            continue
+        due_at = next_due() if wait else None
+        if due_at is None:
+            return
+        left = (due_at.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
+        time.sleep(min(max(left, _SHORTEST_SLEEP), _LONGEST_SLEEP))
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does: what this process was at is free for others at once."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def moment(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,194 @@
+"""`fileroom healthimaging tag …` and `job …`, as a person and a program use them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fileroom_healthimaging.dicom_import_jobs_commands import job
+from fileroom_healthimaging.tags_commands import tag
+from tests.fakes.image_set_documents import image_set_document
+from tests.fakes.medical_imaging import MedicalImaging
+from tests.fakes.moto_server import Moto
+from tests.fakes.small_image_sets import FRAME_ID, ROLE, document
+from tests.made import made, part10, uid
+from tests.plugins.healthimaging.tagging import tagging_index
+
+Run = Callable[..., Result]
+COMMANDS = {"tag": tag, "job": job}
+SERIES = uid(1, 1)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = tmp_path_factory.mktemp("commands") / "data"
+    data.mkdir()
+    with tagging_index(f"sqlite:///{data / 'index.sqlite'}"):
+        return data
+
+
+@pytest.fixture
+def run(data: Path, medical_imaging: MedicalImaging, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    for name, value in (medical_imaging.environment | moto.environment).items():
+        monkeypatch.setenv(name, value)
+
+    def run(group: str, *arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(COMMANDS[group], [*arguments, "--data", str(data)], prog_name=group)
+        assert result.exit_code == code, result.output
+        return result
+
+    yield run
+    for group in ("tag", "job"):  # nothing is left over for the next test
+        run(group, "run" if group == "tag" else "follow")
+
+
+@pytest.fixture
+def store(medical_imaging: MedicalImaging) -> str:
+    return medical_imaging.image_sets.create_datastore().datastore_id
+
+
+def test_tag_from_the_request_to_applied(run: Run, store: str, medical_imaging: MedicalImaging) -> None:
+    image_set = medical_imaging.image_sets.add(store, document(), {FRAME_ID: b"frame"})
+    asked = ("--datastore", store, "--level", "study", SERIES, "StudyDescription", "Thorax")
+    told = json.loads(run("tag", "request", *asked, "--json").stdout)
+    assert (told["state"], told["value"], told["image_set_id"]) == ("requested", "Thorax", None)
+    pk = told["id"]
+    assert f"Tag {pk} is asked for" in run("tag", "request", *asked).stdout  # the same one
+    listed = run("tag", "list").stdout.splitlines()
+    assert listed[0].split("\t")[:2] == [str(pk), "requested"]
+    assert "Thorax" not in listed[0]
+    result = run("tag", "run", "--wait")
+    assert result.stdout == f"Tag {pk} is applied: image set {image_set.image_set_id} has it since version 2.\n"
+    assert result.stderr == "1 tag applied, 0 waiting, 0 failed.\n"
+    assert image_set.latest.document["Study"]["DICOM"]["StudyDescription"] == "Thorax"
+    assert run("tag", "list").stdout == ""
+    [applied] = json.loads(run("tag", "list", "--all", "--json").stdout)
+    assert (applied["id"], applied["state"], applied["version"], applied["due_at"]) == (pk, "applied", 2, None)
+    assert json.loads(run("tag", "run", "--json").stdout) == []
+
+
+def test_tag_that_fails_and_is_tried_again(run: Run, store: str, medical_imaging: MedicalImaging) -> None:
+    medical_imaging.image_sets.add(store, document(), {FRAME_ID: b"frame"})
+    medical_imaging.transitions.fail_next("It could not be")
+    run("tag", "request", "--datastore", store, "--level", "study", SERIES, "StudyComments", "x")
+    [failed] = json.loads(run("tag", "run", "--json", code=1).stdout)
+    assert (failed["state"], failed["last_error"]) == ("failed", "It could not be")
+    assert f"Tag {failed['id']} is due" in run("tag", "retry", str(failed["id"])).stdout
+    assert "is applied" in run("tag", "run").stdout
+
+
+@pytest.fixture
+def bucket(moto: Moto, medical_imaging: MedicalImaging) -> str:
+    medical_imaging.jobs.exporter = image_set_document
+    bucket = moto.new_bucket()
+    s3 = moto.client("s3")
+    s3.put_object(Bucket=bucket, Key="in/1.dcm", Body=part10(made()))
+    s3.put_object(Bucket=bucket, Key="in/notes.txt", Body=b"no DICOM")
+    s3.close()
+    return bucket
+
+
+def start(run: Run, store: str, bucket: str, *more: str, code: int = 0) -> Result:
+    places = ("--input", f"s3://{bucket}/in/", "--output", f"s3://{bucket}/out/")
+    return run("job", "start", "--datastore", store, "--role", ROLE, *places, *more, code=code)
+
+
+def test_job_from_the_start_to_the_outcomes(run: Run, store: str, bucket: str) -> None:
+    kept, completed = start(run, store, bucket, "--follow").stdout.splitlines()
+    pk = kept.split()[2]
+    assert completed == f"Import job {pk} is completed: 1 file imported into 1 image set, 1 failed."
+    rows = [line.split("\t") for line in run("job", "outcomes", pk).stdout.splitlines()]
+    assert rows[0] == ["in/notes.txt", "failed", "", "", "", "ValidationException: DICOM attributes does not exist"]
+    assert (rows[1][:2], rows[1][3:]) == (["in/1.dcm", "imported"], ["1", "yes", ""])
+    [failed] = map(json.loads, run("job", "outcomes", pk, "--failed", "--json").stdout.splitlines())
+    assert (failed["input_file"], failed["outcome"]) == ("in/notes.txt", "failed")
+    assert run("job", "list").stdout == ""
+    [listed] = [one for one in json.loads(run("job", "list", "--all", "--json").stdout) if str(one["id"]) == pk]
+    assert (listed["state"], listed["scanned_files"], listed["image_sets"]) == ("completed", 2, 1)
+
+
+def test_job_that_is_followed_by_another_process(
+    run: Run, store: str, bucket: str, medical_imaging: MedicalImaging
+) -> None:
+    medical_imaging.transitions.held = True
+    [told] = json.loads(start(run, store, bucket, "--json").stdout)
+    assert told["state"] == "submitted"
+    assert told["name"].startswith("fileroom-")
+    assert run("job", "list").stdout.split("\t")[1] == "submitted"
+    assert "what is here is not all" in run("job", "outcomes", str(told["id"])).stderr
+    medical_imaging.transitions.finish()
+    assert "is completed" in run("job", "follow", str(told["id"])).stdout
+
+
+def test_job_that_fails(run: Run, store: str, bucket: str, medical_imaging: MedicalImaging) -> None:
+    medical_imaging.transitions.fail_next("It could not be")
+    assert "has failed: It could not be" in start(run, store, bucket, "--follow", code=1).stdout
+
+
+@pytest.mark.parametrize(
+    ("group", "command"), [(group, name) for group, commands in COMMANDS.items() for name in commands.commands]
+)
+def test_help_has_an_example(group: str, command: str) -> None:
+    text = CliRunner().invoke(COMMANDS[group], [command, "--help"]).output
+    assert f"Example: fileroom healthimaging {group} {command}" in text
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_process_that_ends_while_it_follows(
+    run: Run, store: str, bucket: str, medical_imaging: MedicalImaging, data: Path, number: int, code: int
+) -> None:
+    medical_imaging.transitions.held = True
+    script = "from fileroom_healthimaging.dicom_import_jobs_commands import job; job()"
+    places = ("--input", f"s3://{bucket}/in/", "--output", f"s3://{bucket}/out/")
+    asked: tuple[str, ...] = ("start", "--follow", "--datastore", store, "--role", ROLE, *places, "--data", str(data))
+    with subprocess.Popen([sys.executable, "-c", script, *asked], stdout=subprocess.PIPE, env=os.environ) as process:
+        lines = process.stdout
+        assert lines is not None
+        assert b"is kept" in lines.readline()
+        assert b"is submitted" in lines.readline()
+        process.send_signal(number)
+        assert process.wait(20) == code
+    medical_imaging.transitions.finish()
+    begun = time.monotonic()
+    assert "is completed" in run("job", "follow").stdout
+    assert time.monotonic() - begun < 60  # and not when a lease ends
+
+
+def test_index_without_the_tables(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fileroom_storage.index.schema import IndexSchema
+
+    with IndexSchema(f"sqlite:///{tmp_path / 'index.sqlite'}") as schema:
+        schema.upgrade()
+    result = CliRunner().invoke(tag, ["list", "--data", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "fileroom db upgrade" in result.output
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("tag", "run"),
+        ("job", "follow"),
+        ("job", "start", "--datastore", "0" * 32, "--role", ROLE, "--input", "s3://in/", "--output", "s3://out/"),
+    ],
+)
+def test_without_boto3(data: Path, asked: tuple[str, ...]) -> None:
+    group, *arguments = asked
+    module = {"tag": "tags_commands", "job": "dicom_import_jobs_commands"}[group]
+    script = (
+        f"import sys; sys.modules |= dict(boto3=None, botocore=None); from fileroom_healthimaging.{module} import *"
+    )
+    command = [sys.executable, "-c", f"{script}; {group}()", *arguments, "--data", str(data)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert "pip install 'fileroom[healthimaging]'" in ended.stderr
+    assert ended.stdout == ""
