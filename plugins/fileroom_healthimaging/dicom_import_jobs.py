@@ -238,13 +238,13 @@ class DicomImportJobs:
 
         self.work.change(pk, owner, {}, insert_files)
 
-    def image_sets(self, pk: int, after: str | None) -> list[str]:
+    def image_sets(self, pk: int, after: str | None, limit: int) -> list[str]:
         """The next IDs of image sets that files of a job went into, in ascending order."""
         table = self._files
         statement = select(table.c.image_set_id).distinct()
         statement = statement.where(table.c.import_job_pk == pk, table.c.image_set_id > (after or ""))
         with self._transactions.read() as connection:
-            return list(connection.execute(statement.order_by(table.c.image_set_id).limit(_PAGE)).scalars())
+            return list(connection.execute(statement.order_by(table.c.image_set_id).limit(limit)).scalars())
 
     def counts(self, pk: int) -> dict[str, int]:
         """What the reports come to, as columns of the job."""

@@ -135,7 +135,7 @@ def outcomes(work: TagsAndJobs, pk: int, failed_alone: bool, as_json: bool) -> N
 
 
 def _follower(work: TagsAndJobs) -> "ImportJobFollower":
-    clients = work.medical_imaging, work.s3  # first: they say what to do where boto3 is not installed
+    clients = work.clients.medical_imaging, work.clients.s3  # first: they say what to do where boto3 is not installed
     from .dicom_import_jobs_following import ImportJobFollower
 
     return ImportJobFollower(work.jobs, *clients, work.actor)

@@ -14,9 +14,11 @@ from fileroom_storage.index.audit.event import Actor, AuditEvent
 from .dicom_import_jobs import DicomImportJobs, FileOutcome, ImportJob, JobState
 from .dicom_import_jobs_reports import JobReports
 from .due_work import ClaimLost, new_owner
+from .image_set_version import ImageSetName
+from .intake import BATCH
 from .service_errors import NotThere, RefusedByService, TryLater, VersionConflict, service_errors
 from .tag_and_job_tables import REASON_LENGTH
-from .tagged_image_sets import TaggedImageSets, Tell
+from .tagged_image_sets import TakeIn, take_in
 
 _log = logging.getLogger(__name__)
 
@@ -28,18 +30,17 @@ _ENDED = {"COMPLETED": JobState.COMPLETED, "FAILED": JobState.FAILED}
 class ImportJobFollower:
     """What one process does of the work on import jobs, by boto3 clients for `medical-imaging` and S3.
 
-    `tell` has the index take in the image sets of a job that has ended, before the service's events of them arrive.
+    `take` has the index take in the image sets of a job that has ended, before the service's events of them arrive.
     """
 
     def __init__(
-        self, jobs: DicomImportJobs, medical_imaging: Any, s3: Any, actor: Actor, tell: Tell | None = None
+        self, jobs: DicomImportJobs, medical_imaging: Any, s3: Any, actor: Actor, take: TakeIn | None = None
     ) -> None:
         self._jobs = jobs
         self._client = medical_imaging
-        self._image_sets = TaggedImageSets(medical_imaging)
         self._s3 = s3
         self._actor = actor
-        self._tell = tell
+        self._take = take
         self._owner = new_owner()
 
     def advance_next(self, pks: Collection[int] | None = None) -> ImportJob | None:
@@ -133,7 +134,7 @@ class ImportJobFollower:
             if state is JobState.COMPLETED:
                 raise
             # it may have failed because there is no such bucket, which its own message says
-        self._tell_image_sets(job)
+        self._take_image_sets(job)
         scanned = (summary or {}).get("numberOfScannedFiles")
         ended_at: datetime | None = properties.get("endedAt")
         values = {
@@ -152,18 +153,14 @@ class ImportJobFollower:
             while page := list(islice(files, _LINES)):
                 self._jobs.record(job.pk, self._owner, page)
 
-    def _tell_image_sets(self, job: ImportJob) -> None:
-        if self._tell is None:
+    def _take_image_sets(self, job: ImportJob) -> None:
+        if self._take is None:
             return
         after = job.told_image_set_id
-        while image_set_ids := self._jobs.image_sets(job.pk, after):
-            for image_set_id in image_set_ids:
-                try:
-                    self._tell(self._image_sets.current(job.request.datastore_id, image_set_id))
-                except NotThere:
-                    _log.info("image set %s of import job %d is deleted already", image_set_id, job.pk)
-                self._jobs.work.change(job.pk, self._owner, {"told_image_set_id": image_set_id})
-                after = image_set_id
+        while ids := self._jobs.image_sets(job.pk, after, BATCH):
+            take_in(self._take, {ImageSetName(job.request.datastore_id, one): None for one in ids})
+            after = ids[-1]
+            self._jobs.work.change(job.pk, self._owner, {"told_image_set_id": after})
 
     def _postpone(self, row: RowMapping, why: str, *, failing: bool) -> None:
         if not self._jobs.work.postpone(row, self._owner, why, failing=failing):

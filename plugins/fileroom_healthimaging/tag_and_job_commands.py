@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, wraps
+from functools import wraps
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -20,7 +20,9 @@ from fileroom_server.config_options import with_configuration
 from fileroom_storage.index.audit.event import Actor
 from fileroom_storage.index.engine import create_engine
 
+from .aws import AwsClients
 from .dicom_import_jobs import DicomImportJobs
+from .section import HealthImagingSection
 from .tag_and_job_tables import AuditedTransactions, TagAndJobTables
 from .tags import Tags
 
@@ -32,31 +34,12 @@ _SHORTEST_SLEEP = 0.05
 
 @dataclass(frozen=True)
 class TagsAndJobs:
-    """The tags and import jobs of an index, and clients of the service that are made when they are needed."""
+    """The tags and import jobs of an index, and the clients of the service."""
 
     tags: Tags
     jobs: DicomImportJobs
     actor: Actor
-
-    @cached_property
-    def medical_imaging(self) -> Any:
-        return _client("medical-imaging")
-
-    @cached_property
-    def s3(self) -> Any:
-        return _client("s3")
-
-
-def _client(service: str) -> Any:
-    try:
-        from .tagged_image_sets import service_client
-    except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("boto3", "botocore"):
-            raise
-        raise click.ClickException(
-            "boto3 is not installed, which speaks with AWS; install it: pip install 'fileroom[healthimaging]'"
-        ) from error
-    return service_client(service)
+    clients: AwsClients
 
 
 def with_tags_and_jobs(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,14 +53,18 @@ def with_tags_and_jobs(command: Callable[..., Any]) -> Callable[..., Any]:
         with existing_storage(configuration):
             settings = storage_settings(configuration)
             engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)
+            clients = AwsClients(HealthImagingSection())
             try:
                 tables = TagAndJobTables(MetaData())
                 if not inspect(engine).has_table(tables.tag.name):
                     raise click.ClickException("the index has no tables of HealthImaging; run `fileroom db upgrade`")
                 transactions = AuditedTransactions(engine, audit=settings.audit)
-                work = TagsAndJobs(Tags(transactions, tables), DicomImportJobs(transactions, tables), command_actor())
+                work = TagsAndJobs(
+                    Tags(transactions, tables), DicomImportJobs(transactions, tables), command_actor(), clients
+                )
                 return command(work=work, **options)
             finally:
+                clients.close()
                 engine.dispose()
 
     return with_work

@@ -1,45 +1,28 @@
 """Image sets as the service has them: their properties, metadata, updates; errors are those of service_errors."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from .service_errors import service_errors
+from .image_set_version import ImageSetName
+from .intake import Status, Taken
+from .service_errors import TryLater, service_errors
+
+_log = logging.getLogger(__name__)
 
 Properties = Mapping[str, Any]  # as GetImageSet answers
 
-_ATTEMPTS = 5  # of one request, by botocore, with growing pauses where it is throttled
+# Has the index take image sets in as the service has them then, each with a version that it has at least: Intake.take.
+TakeIn = Callable[[Mapping[ImageSetName, int | None]], Mapping[ImageSetName, Taken]]
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentImageSet:
-    """An image set at its latest version: what GetImageSet says of it, and its metadata document."""
-
-    datastore_id: str
-    image_set_id: str
-    version: int
-    properties: Properties
-    document: bytes  # of JSON, compressed by gzip
-
-
-# Has the index take an image set in; told the same again it changes nothing. Raises StorageUnavailable.
-Tell = Callable[[CurrentImageSet], None]
-
-
-def service_client(service: str, *, region: str | None = None, endpoint_url: str | None = None) -> Any:
-    """A client of boto3, configured as any tool of AWS is where nothing is given. Raises NoAccess."""
-    import boto3  # takes half a second, which other commands do without
-    from botocore.config import Config
-
-    config = Config(
-        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-        connect_timeout=10,
-        read_timeout=60,
-        # botocore puts "runtime-" before the host, which no other endpoint has; None leaves that to the environment
-        inject_host_prefix=False if endpoint_url else None,
-    )
-    with service_errors(f"the client of {service}"):
-        return boto3.client(service, region_name=region, endpoint_url=endpoint_url, config=config)
+def take_in(take: TakeIn, versions: Mapping[ImageSetName, int | None]) -> None:
+    """Returns once the index has them. Raises TryLater where the service or the index is away."""
+    for name, taken in take(versions).items():
+        if taken.status is Status.UNAVAILABLE:
+            raise TryLater(taken.reason)
+        if taken.status is Status.UNUSABLE:
+            _log.warning("image set %s cannot be taken into the index: %s", name, taken.reason)
 
 
 class TaggedImageSets:
@@ -64,12 +47,6 @@ class TaggedImageSets:
             )
             found: bytes = answer["imageSetMetadataBlob"].read()
         return found
-
-    def current(self, datastore_id: str, image_set_id: str) -> CurrentImageSet:
-        properties = self.properties(datastore_id, image_set_id)
-        version = int(properties["versionId"])
-        document = self.document(datastore_id, image_set_id, version)
-        return CurrentImageSet(datastore_id, image_set_id, version, properties, document)
 
     def of_series(self, datastore_id: str, series_instance_uid: str) -> Iterator[tuple[str, bool]]:
         """The IDs of the image sets of a series, each with whether it is primary."""

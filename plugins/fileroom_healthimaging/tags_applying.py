@@ -14,11 +14,12 @@ from fileroom_storage.errors import StorageUnavailable
 from fileroom_storage.index.audit.event import Actor, AuditEvent
 
 from .due_work import ClaimLost, new_owner
+from .image_set_version import ImageSetName
 from .invalid_document import InvalidDocument
 from .json_text import read_json
 from .service_errors import NotThere, RefusedByService, TryLater, VersionConflict
 from .tag_and_job_tables import REASON_LENGTH
-from .tagged_image_sets import Properties, TaggedImageSets, Tell
+from .tagged_image_sets import Properties, TaggedImageSets, TakeIn, take_in
 from .tags import Tag, TagLevel, Tags, TagState
 from .tags_in_metadata import has_value, misplaced
 
@@ -47,7 +48,7 @@ class _CannotApply(Exception):
 class TagUpdates:
     """What one process does of the work on tags. A tag is one process' at a time; the service is asked what is done.
 
-    `tell` has the index take in what was applied, before the service's event of it arrives.
+    `take` has the index take in what was applied, before the service's event of it arrives.
     """
 
     def __init__(
@@ -55,14 +56,14 @@ class TagUpdates:
         tags: Tags,
         service: TaggedImageSets,
         actor: Actor,
-        tell: Tell | None = None,
+        take: TakeIn | None = None,
         pace: UpdatePace | None = None,
         stop: threading.Event | None = None,
     ) -> None:
         self._tags = tags
         self._service = service
         self._actor = actor
-        self._tell = tell
+        self._take = take
         self._pace = pace or UpdatePace()
         self._stop = stop or threading.Event()
         self._owner = new_owner()
@@ -215,8 +216,8 @@ class TagUpdates:
     # -- the end -------------------------------------------------------------------------------------------
 
     def _succeed(self, tag: Tag, image_set_id: str, version: int) -> None:
-        if self._tell is not None:
-            self._tell(self._service.current(tag.request.datastore_id, image_set_id))
+        if self._take is not None:
+            take_in(self._take, {ImageSetName(tag.request.datastore_id, image_set_id): version})
         values = {"image_set_id": image_set_id, "version": version, "last_error": None}
         self._settle(tag.pk, TagState.APPLIED, values)
 

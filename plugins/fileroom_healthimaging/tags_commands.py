@@ -92,7 +92,7 @@ def run(work: TagsAndJobs, wait: bool, as_json: bool) -> None:
 
     What waits for the service is tried again later, for a day. Exit code 1: some have failed.
     """
-    client = work.medical_imaging  # first: it says what to do where boto3 is not installed
+    client = work.clients.medical_imaging  # first: it says what to do where boto3 is not installed
     from .tagged_image_sets import TaggedImageSets
     from .tags_applying import TagUpdates
 

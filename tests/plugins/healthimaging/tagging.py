@@ -1,6 +1,6 @@
 """An index with the tables of tags and import jobs, for their tests; processes that die where a test says so."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,6 +12,7 @@ from sqlalchemy import Engine, MetaData, select
 
 from fileroom_healthimaging.dicom_import_jobs import DicomImportJobs
 from fileroom_healthimaging.due_work import Pauses
+from fileroom_healthimaging.image_set_version import ImageSetVersion
 from fileroom_healthimaging.tag_and_job_tables import AuditedTransactions, TagAndJobTables
 from fileroom_healthimaging.tags import Tags
 from fileroom_storage.index import schema
@@ -65,6 +66,28 @@ def tagging_index(database_url: str, pauses: Pauses = AT_ONCE) -> Iterator[Taggi
         )
     finally:
         engine.dispose()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    error: str | None = None
+
+
+class RecordingIndex:
+    """An index that takes everything, and keeps what it was told; `dies_after` so many image sets."""
+
+    def __init__(self) -> None:
+        self.told: list[ImageSetVersion] = []
+        self.dies_after: int | None = None
+
+    def tell(self, versions: Sequence[ImageSetVersion]) -> list[Outcome]:
+        if self.dies_after is not None and len(self.told) >= self.dies_after:
+            raise Killed
+        self.told += versions
+        return [Outcome() for _ in versions]
+
+    def known_versions(self, _datastore_id: str) -> dict[str, int | None]:
+        return {}
 
 
 def killed_at(client: Any, operation: str, *, after: bool) -> Any:

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from fileroom_healthimaging.aws import AwsClients
 from fileroom_healthimaging.dicom_import_jobs import (
     FileOutcome,
     ImportJob,
@@ -17,7 +19,9 @@ from fileroom_healthimaging.dicom_import_jobs import (
     JobState,
 )
 from fileroom_healthimaging.dicom_import_jobs_following import ImportJobFollower
-from fileroom_healthimaging.tagged_image_sets import CurrentImageSet
+from fileroom_healthimaging.image_set_service import ImageSetService
+from fileroom_healthimaging.intake import Intake
+from fileroom_healthimaging.section import HealthImagingSection
 from tests.databases import DATABASES, Databases
 from tests.fakes.faults import Kind
 from tests.fakes.image_set_documents import image_set_document
@@ -25,7 +29,7 @@ from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
 from tests.fakes.small_image_sets import ROLE
 from tests.made import made, part10, uid
-from tests.plugins.healthimaging.tagging import ACTOR, Killed, TaggingIndex, killed_at, tagging_index
+from tests.plugins.healthimaging.tagging import ACTOR, Killed, RecordingIndex, TaggingIndex, killed_at, tagging_index
 
 
 @pytest.fixture(scope="module", params=DATABASES)
@@ -42,15 +46,16 @@ def index(
 class Service:
     """A fake of the service with one data store, a bucket, and what follows its jobs."""
 
-    def __init__(self, fake: MedicalImaging, moto: Moto, index: TaggingIndex) -> None:
+    def __init__(self, fake: MedicalImaging, moto: Moto, index: TaggingIndex, aws: AwsClients) -> None:
         self.fake = fake
+        self.taker = RecordingIndex()
+        self.intake = Intake(ImageSetService(aws), self.taker, 2, threading.Event())
         self.index = index
         self.store = fake.image_sets.create_datastore().datastore_id
         self.bucket = moto.new_bucket()
         fake.jobs.exporter = image_set_document
         self.client: Any = fake.client(retries={"total_max_attempts": 1})
         self.s3: Any = moto.client("s3")
-        self.told: list[CurrentImageSet] = []
         self.job = self.create()
 
     def create(self, **more: str) -> ImportJob:
@@ -72,7 +77,7 @@ class Service:
 
     def follower(self, client: Any = None, s3: Any = None) -> ImportJobFollower:
         """A process that follows jobs."""
-        return ImportJobFollower(self.index.jobs, client or self.client, s3 or self.s3, ACTOR, self.told.append)
+        return ImportJobFollower(self.index.jobs, client or self.client, s3 or self.s3, ACTOR, self.intake.take)
 
     def advance(self) -> ImportJob:
         job = self.follower().advance_next([self.job.pk])
@@ -84,11 +89,13 @@ class Service:
 
 
 @pytest.fixture
-def service(medical_imaging: MedicalImaging, moto: Moto, index: TaggingIndex) -> Iterator[Service]:
-    service = Service(medical_imaging, moto, index)
+def service(aws: MedicalImaging, moto: Moto, index: TaggingIndex) -> Iterator[Service]:
+    clients = AwsClients(HealthImagingSection(attempts=1))
+    service = Service(aws, moto, index, clients)
     yield service
     service.client.close()
     service.s3.close()
+    clients.close()
 
 
 def test_from_the_request_to_the_outcome_of_each_file(service: Service) -> None:
@@ -109,7 +116,7 @@ def test_from_the_request_to_the_outcome_of_each_file(service: Service) -> None:
     )
     image_sets = service.fake.image_sets.datastore(service.store).image_sets
     assert [one.input_file for one in imported] == ["in/1.dcm", "in/2.dcm"]
-    assert {one.image_set_id for one in imported} == set(image_sets) == {one.image_set_id for one in service.told}
+    assert {one.image_set_id for one in imported} == set(image_sets) == {one.image_set_id for one in service.taker.told}
     assert {(one.image_set_version, one.is_primary) for one in imported} == {(1, True)}
     assert list(service.index.jobs.files(job.pk, [FileOutcome.FAILED])) == [failed]
     assert service.follower().advance_next([job.pk]) is None
@@ -202,19 +209,15 @@ def test_killed_half_way_through_a_report_and_through_telling(
     assert recorded == [[1, 2]]
     assert service.index.jobs.read(service.job.pk).state is JobState.SUBMITTED
 
-    def dying_tell(told: CurrentImageSet) -> None:
-        if len(service.told) == 2:
-            raise Killed
-        service.told.append(told)
-
+    monkeypatch.setattr("fileroom_healthimaging.dicom_import_jobs_following.BATCH", 2)
+    service.taker.dies_after = 2
     with pytest.raises(Killed):
-        ImportJobFollower(service.index.jobs, service.client, service.s3, ACTOR, dying_tell).advance_next(
-            [service.job.pk]
-        )
+        service.follower().advance_next([service.job.pk])
+    service.taker.dies_after = None
     job = service.advance()
     assert (job.state, job.number_of_imported_files) == (JobState.COMPLETED, 5)
     assert [file.line for file in service.index.jobs.files(job.pk)] == [1, 2, 3, 4, 5]
-    assert len({told.image_set_id for told in service.told}) == len(service.told) == 5
+    assert len({told.image_set_id for told in service.taker.told}) == len(service.taker.told) == 5
 
 
 @pytest.mark.parametrize("kind", [Kind.THROTTLING, Kind.INTERNAL, Kind.CUT_BEFORE, Kind.CUT_AFTER])
@@ -225,7 +228,7 @@ def test_transient(service: Service, kind: Kind, operation: str) -> None:
     service.fake.faults.add(kind, operation)
     job = service.advance()
     assert job.state in (JobState.CREATED, JobState.SUBMITTED)
-    assert operation in str(job.last_error)
+    assert operation in str(job.last_error) or "image set" in str(job.last_error)
     assert service.advance().state is JobState.COMPLETED
     assert len(service.fake.jobs.jobs) == 1
 
@@ -238,8 +241,8 @@ def test_image_set_that_is_deleted_meanwhile(service: Service) -> None:
     first, *_ = service.fake.image_sets.datastore(service.store).image_sets
     service.client.delete_image_set(datastoreId=service.store, imageSetId=first)
     assert service.advance().state is JobState.COMPLETED
-    assert first not in {told.image_set_id for told in service.told}
-    assert len(service.told) == 1
+    states = {told.image_set_id: told.state for told in service.taker.told}
+    assert (states.pop(first), *states.values()) == ("DELETED", "ACTIVE")
 
 
 def _report(service: Service, job: ImportJob) -> str:

@@ -1,6 +1,8 @@
 """Tags, from the request to the service and back, on every database, against the fake service over HTTP."""
 
-from collections.abc import Iterator
+import gzip
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -8,8 +10,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from fileroom_healthimaging.aws import AwsClients
+from fileroom_healthimaging.image_set_service import ImageSetService
+from fileroom_healthimaging.image_set_version import ImageSetName
+from fileroom_healthimaging.intake import Intake, Status, Taken
+from fileroom_healthimaging.section import HealthImagingSection
 from fileroom_healthimaging.service_errors import NoAccess
-from fileroom_healthimaging.tagged_image_sets import CurrentImageSet, TaggedImageSets
+from fileroom_healthimaging.tagged_image_sets import TaggedImageSets
 from fileroom_healthimaging.tags import InvalidTag, Tag, TagLevel, TagNotFound, TagRequest, TagState
 from fileroom_healthimaging.tags_applying import TagUpdates, UpdatePace
 from tests.databases import DATABASES, Databases
@@ -18,7 +25,7 @@ from tests.fakes.image_sets import ImageSet
 from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.small_image_sets import DESCRIPTION, FRAME_ID, document, update
 from tests.made import uid
-from tests.plugins.healthimaging.tagging import ACTOR, Killed, TaggingIndex, killed_at, tagging_index
+from tests.plugins.healthimaging.tagging import ACTOR, Killed, RecordingIndex, TaggingIndex, killed_at, tagging_index
 
 PACE = UpdatePace(wait=0.2, first_poll=0.01, longest_poll=0.02)
 SERIES = uid(1, 1)
@@ -46,12 +53,13 @@ def index(indexes: TaggingIndex) -> TaggingIndex:
 class Service:
     """A fake of the service with one data store, and what applies tags to it."""
 
-    def __init__(self, fake: MedicalImaging, index: TaggingIndex) -> None:
+    def __init__(self, fake: MedicalImaging, index: TaggingIndex, aws: AwsClients) -> None:
         self.fake = fake
+        self.taker = RecordingIndex()
+        self.intake = Intake(ImageSetService(aws), self.taker, 2, threading.Event())
         self.index = index
         self.store = fake.image_sets.create_datastore().datastore_id
         self.client: Any = fake.client(retries={"total_max_attempts": 1})
-        self.told: list[CurrentImageSet] = []
 
     def add(self, **of_it: Any) -> ImageSet:
         primary = of_it.pop("is_primary", None)
@@ -66,7 +74,7 @@ class Service:
     def updates(self, client: Any = None, **more: Any) -> TagUpdates:
         """A process that applies tags."""
         service = TaggedImageSets(client or self.client)
-        return TagUpdates(self.index.tags, service, ACTOR, self.told.append, PACE, **more)
+        return TagUpdates(self.index.tags, service, ACTOR, self.intake.take, PACE, **more)
 
     def apply(self) -> Tag:
         tag = self.updates().apply_next()
@@ -78,10 +86,12 @@ class Service:
 
 
 @pytest.fixture
-def service(medical_imaging: MedicalImaging, index: TaggingIndex) -> Iterator[Service]:
-    service = Service(medical_imaging, index)
+def service(aws: MedicalImaging, index: TaggingIndex) -> Iterator[Service]:
+    clients = AwsClients(HealthImagingSection(attempts=1))
+    service = Service(aws, index, clients)
     yield service
     service.client.close()
+    clients.close()
 
 
 def description(image_set: ImageSet) -> Any:
@@ -107,22 +117,35 @@ class TestApplied:
     def test_index_is_told_before_it_is_said(self, service: Service) -> None:
         image_set = service.add()
         service.request()
-        seen: list[TagState] = []
         [tag] = service.index.tags.all()
+        seen: list[TagState] = []
 
-        def tell(told: CurrentImageSet) -> None:
+        def take(versions: Mapping[ImageSetName, int | None]) -> Mapping[ImageSetName, Taken]:
             seen.append(service.index.tags.read(tag.pk).state)
-            service.told.append(told)
+            return service.intake.take(versions)
 
-        TagUpdates(service.index.tags, TaggedImageSets(service.client), ACTOR, tell, PACE).apply_next()
+        TagUpdates(service.index.tags, TaggedImageSets(service.client), ACTOR, take, PACE).apply_next()
         assert seen == [TagState.UPDATING]
-        [told] = service.told
-        assert (told.image_set_id, told.version, told.properties["imageSetState"]) == (
-            image_set.image_set_id,
-            2,
-            "ACTIVE",
-        )
-        assert told.document[:2] == b"\x1f\x8b"
+        [told] = service.taker.told
+        assert (told.image_set_id, told.version_id, told.state) == (image_set.image_set_id, 2, "ACTIVE")
+        assert b"Thorax" in gzip.decompress(told.document or b"")
+
+    @pytest.mark.parametrize("status", [Status.UNAVAILABLE, Status.UNUSABLE])
+    def test_index_that_does_not_take_it(self, service: Service, status: Status) -> None:
+        service.add()
+        service.request()
+
+        def take(versions: Mapping[ImageSetName, int | None]) -> Mapping[ImageSetName, Taken]:
+            return {name: Taken(status, "it is so") for name in versions}
+
+        tag = TagUpdates(service.index.tags, TaggedImageSets(service.client), ACTOR, take, PACE).apply_next()
+        assert tag is not None
+        if status is Status.UNUSABLE:
+            assert tag.state is TagState.APPLIED
+        else:
+            assert (tag.state, tag.last_error) == (TagState.UPDATING, "it is so")
+            assert service.apply().state is TagState.APPLIED
+        assert service.asked("UpdateImageSetMetadata") == 1
 
     @pytest.mark.parametrize(
         ("keyword", "value", "level", "stored"),
@@ -279,14 +302,12 @@ class TestFaults:
     def test_killed_before_the_index_was_told(self, service: Service) -> None:
         service.add()
         service.request()
-
-        def die(_told: CurrentImageSet) -> None:
-            raise Killed
-
+        service.taker.dies_after = 0
         with pytest.raises(Killed):
-            TagUpdates(service.index.tags, TaggedImageSets(service.client), ACTOR, die, PACE).apply_next()
+            service.updates().apply_next()
+        service.taker.dies_after = None
         assert service.apply().state is TagState.APPLIED
-        assert [told.version for told in service.told] == [2]
+        assert [told.version_id for told in service.taker.told] == [2]
         assert service.asked("UpdateImageSetMetadata") == 1
 
     def test_given_up_in_the_end(self, service: Service) -> None:
@@ -341,7 +362,7 @@ class TestFailed:
         service.fake.transitions.fail_next("It could not be")
         tag = service.apply()
         assert (tag.state, tag.last_error) == (TagState.FAILED, "It could not be")
-        assert service.told == []
+        assert service.taker.told == []
         assert service.index.tags.retry(asked.pk, ACTOR).state is TagState.REQUESTED
         tag = service.apply()
         assert (tag.state, tag.version) == (TagState.APPLIED, 3)
