@@ -10,12 +10,19 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
-from fileroom_storage.errors import StorageError
-from fileroom_storage.index.audit.event import Action, Actor, AuditEvent, EventId, Outcome
-from fileroom_storage.index.writer import utc_now
+from fileroom_storage.plugin import (
+    Action,
+    Actor,
+    AuditEvent,
+    AuditOutcome,
+    EventId,
+    PluginConnections,
+    StorageError,
+    utc_now,
+)
 
 from .due_work import DueWork, Pauses
-from .tag_and_job_tables import AuditedTransactions, TagAndJobTables
+from .tag_and_job_tables import TagAndJobTables
 
 # a job that has not ended by then is no longer asked after
 PATIENCE = dt.timedelta(days=7)
@@ -137,13 +144,11 @@ class ImportedFile:
 class DicomImportJobs:
     """The import jobs of an index. Each method is a transaction of its own; all raise StorageUnavailable."""
 
-    def __init__(
-        self, transactions: AuditedTransactions, tables: TagAndJobTables, pauses: Pauses | None = None
-    ) -> None:
-        self._transactions = transactions
+    def __init__(self, database: PluginConnections, tables: TagAndJobTables, pauses: Pauses | None = None) -> None:
+        self._database = database
         self._table = tables.import_job
         self._files = tables.import_file
-        self.work = DueWork(transactions, self._table, PENDING, pauses)
+        self.work = DueWork(database, self._table, PENDING, pauses)
 
     def create(self, request: ImportJobRequest, actor: Actor) -> ImportJob:
         """Takes a job in, with the client token under which the service starts it once, however often it is asked."""
@@ -169,18 +174,18 @@ class DicomImportJobs:
             row = self._row(connection, key[0])
             return ImportJob.of_row(row), [self.event(row, actor)]
 
-        return self._transactions.write(work)
+        return self._database.audited(work)
 
     def read(self, pk: int) -> ImportJob:
         """Raises ImportJobNotFound."""
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             return ImportJob.of_row(self._row(connection, pk))
 
     def all(self, states: Collection[JobState] = tuple(JobState)) -> Iterator[ImportJob]:
         """Newest first."""
         table = self._table
         statement = select(table).where(table.c.state.in_([state.value for state in states]))
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             for row in connection.execute(statement.order_by(table.c.pk.desc())).mappings():
                 yield ImportJob.of_row(row)
 
@@ -189,7 +194,7 @@ class DicomImportJobs:
         table, now = self._table, utc_now()
         waiting = (table.c.pk == pk, table.c.state.in_(PENDING), table.c.claimed_by.is_(None))
         statement = update(table).where(*waiting).values(due_at=now, give_up_at=now + PATIENCE)
-        self._transactions.write(lambda connection: (connection.execute(statement), ()))
+        self._database.audited(lambda connection: (connection.execute(statement), ()))
         return self.read(pk)
 
     # -- files ---------------------------------------------------------------------------------------------
@@ -203,7 +208,7 @@ class DicomImportJobs:
                 statement = select(table).where(
                     table.c.import_job_pk == pk, table.c.outcome == outcome.value, table.c.line > after
                 )
-                with self._transactions.read() as connection:
+                with self._database.read() as connection:
                     rows = connection.execute(statement.order_by(table.c.line).limit(_PAGE)).mappings().all()
                 if not rows:
                     break
@@ -218,7 +223,7 @@ class DicomImportJobs:
         """How far a report has been read."""
         table = self._files
         statement = select(func.max(table.c.line)).where(table.c.import_job_pk == pk, table.c.outcome == outcome.value)
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             return connection.execute(statement).scalar() or 0
 
     def record(self, pk: int, owner: str, files: Sequence[ImportedFile]) -> None:
@@ -243,7 +248,7 @@ class DicomImportJobs:
         table = self._files
         statement = select(table.c.image_set_id).distinct()
         statement = statement.where(table.c.import_job_pk == pk, table.c.image_set_id > (after or ""))
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             return list(connection.execute(statement.order_by(table.c.image_set_id).limit(limit)).scalars())
 
     def counts(self, pk: int) -> dict[str, int]:
@@ -251,7 +256,7 @@ class DicomImportJobs:
         table = self._files
         by_outcome = select(table.c.outcome, func.count()).where(table.c.import_job_pk == pk).group_by(table.c.outcome)
         image_sets = select(func.count(table.c.image_set_id.distinct())).where(table.c.import_job_pk == pk)
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             numbers = {outcome: number for outcome, number in connection.execute(by_outcome).all()}  # noqa: C416  # typed rows
             return {
                 "number_of_imported_files": numbers.get(FileOutcome.IMPORTED.value, 0),
@@ -279,7 +284,7 @@ class DicomImportJobs:
             EventId.IMPORT,
             Action.CREATE,
             actor,
-            Outcome.SERIOUS_FAILURE if failed else Outcome.SUCCESS,
+            AuditOutcome.SERIOUS_FAILURE if failed else AuditOutcome.SUCCESS,
             detail=detail,
         )
 

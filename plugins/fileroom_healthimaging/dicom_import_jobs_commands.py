@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from fileroom_server.output import count, is_terminal, write_json, write_line, write_notice, write_table
+from fileroom_server.plugin import count, is_terminal, write_json, write_line, write_notice, write_table
 
 from .dicom_import_jobs import PENDING, FileOutcome, ImportedFile, ImportJob, ImportJobRequest, JobState
 from .tag_and_job_commands import TagsAndJobs, ended_by_signals, moment, with_tags_and_jobs, worked_through

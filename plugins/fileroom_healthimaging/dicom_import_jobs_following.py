@@ -8,8 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 
-from fileroom_storage.errors import StorageUnavailable
-from fileroom_storage.index.audit.event import Actor, AuditEvent
+from fileroom_storage.plugin import Actor, AuditEvent, StorageUnavailable
 
 from .dicom_import_jobs import DicomImportJobs, FileOutcome, ImportJob, JobState
 from .dicom_import_jobs_reports import JobReports

@@ -12,11 +12,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select, update
 
-from fileroom_storage.errors import StorageError
-from fileroom_storage.index.audit.event import AuditEvent
-from fileroom_storage.index.writer import utc_now
+from fileroom_storage.plugin import AuditEvent, PluginConnections, StorageError, utc_now
 
-from .tag_and_job_tables import REASON_LENGTH, AuditedTransactions
+from .tag_and_job_tables import REASON_LENGTH
 
 Events = Callable[[Connection, RowMapping], Sequence[AuditEvent]]
 
@@ -52,9 +50,9 @@ class DueWork:
     """The claims on the rows of one table. All raise StorageUnavailable."""
 
     def __init__(
-        self, transactions: AuditedTransactions, table: Table, pending: Collection[str], pauses: Pauses | None = None
+        self, database: PluginConnections, table: Table, pending: Collection[str], pauses: Pauses | None = None
     ) -> None:
-        self._transactions = transactions
+        self._database = database
         self._table = table
         self._pending = tuple(pending)
         self._pauses = pauses or Pauses()
@@ -66,9 +64,9 @@ class DueWork:
         if pks is not None:
             due.append(table.c.pk.in_(list(pks)))
         statement = select(table.c.pk).where(*due).order_by(table.c.due_at, table.c.pk).limit(20)
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             candidates: list[int] = list(connection.execute(statement).scalars())
-        return next((pk for pk in candidates if self._transactions.write(partial(self._claim, pk, owner))), None)
+        return next((pk for pk in candidates if self._database.audited(partial(self._claim, pk, owner))), None)
 
     def change(self, pk: int, owner: str, values: Mapping[str, Any], events: Events | None = None) -> RowMapping:
         """Changes a row that is ours, and renews the claim unless `values` end it. Raises ClaimLost."""
@@ -82,7 +80,7 @@ class DueWork:
             row = connection.execute(select(table).where(table.c.pk == pk)).mappings().one()
             return row, events(connection, row) if events else ()
 
-        return self._transactions.write(work)
+        return self._database.audited(work)
 
     def settle(self, pk: int, owner: str, values: Mapping[str, Any], events: Events) -> RowMapping:
         """Ends the work on a row in the state that `values` have. Raises ClaimLost."""
@@ -114,14 +112,14 @@ class DueWork:
         table = self._table
         ours = (table.c.claimed_by == owner, table.c.state.in_(self._pending))
         free = update(table).where(*ours).values(claimed_by=None, due_at=utc_now())
-        self._transactions.write(lambda connection: (connection.execute(free), ()))
+        self._database.audited(lambda connection: (connection.execute(free), ()))
 
     def next_due(self, pks: Collection[int] | None = None) -> dt.datetime | None:
         """When the next row is due (UTC); None where all is settled."""
         table = self._table
         of_these: list[ColumnElement[bool]] = [] if pks is None else [table.c.pk.in_(list(pks))]
         statement = select(func.min(table.c.due_at)).where(table.c.state.in_(self._pending), *of_these)
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             found: dt.datetime | None = connection.execute(statement).scalar()
         return found
 

@@ -16,7 +16,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from fileroom_storage.errors import StorageError
+from fileroom_storage.plugin import StorageError
 
 _ACCESS = (
     CredentialRetrievalError,

@@ -11,19 +11,12 @@ from functools import wraps
 from types import FrameType
 from typing import Any, TypeVar
 
-import click
-from sqlalchemy import MetaData, inspect
-
-from fileroom_server.command_actor import command_actor
-from fileroom_server.config import Configuration
-from fileroom_server.config_options import with_configuration
-from fileroom_storage.index.audit.event import Actor
-from fileroom_storage.index.engine import create_engine
+from fileroom_server.plugin import command_actor, with_plugin
+from fileroom_storage.plugin import Actor, PluginContext, plugin_metadata
 
 from .aws import AwsClients
 from .dicom_import_jobs import DicomImportJobs
-from .section import HealthImagingSection
-from .tag_and_job_tables import AuditedTransactions, TagAndJobTables
+from .tag_and_job_tables import TagAndJobTables
 from .tags import Tags
 
 Worked = TypeVar("Worked")
@@ -45,27 +38,16 @@ class TagsAndJobs:
 def with_tags_and_jobs(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds the options of every command to one, and gives it `work`, its TagsAndJobs."""
 
-    @with_configuration
+    @with_plugin("healthimaging")
     @wraps(command)
-    def with_work(configuration: Configuration, **options: Any) -> Any:
-        from fileroom_server.wiring import existing_storage, storage_settings
-
-        with existing_storage(configuration):
-            settings = storage_settings(configuration)
-            engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)
-            clients = AwsClients(HealthImagingSection())
-            try:
-                tables = TagAndJobTables(MetaData())
-                if not inspect(engine).has_table(tables.tag.name):
-                    raise click.ClickException("the index has no tables of HealthImaging; run `fileroom db upgrade`")
-                transactions = AuditedTransactions(engine, audit=settings.audit)
-                work = TagsAndJobs(
-                    Tags(transactions, tables), DicomImportJobs(transactions, tables), command_actor(), clients
-                )
-                return command(work=work, **options)
-            finally:
-                clients.close()
-                engine.dispose()
+    def with_work(context: PluginContext, **options: Any) -> Any:
+        tables = TagAndJobTables(plugin_metadata())
+        tags, jobs = Tags(context.database, tables), DicomImportJobs(context.database, tables)
+        clients = AwsClients(context.section)
+        try:
+            return command(work=TagsAndJobs(tags, jobs, command_actor(), clients), **options)
+        finally:
+            clients.close()
 
     return with_work
 

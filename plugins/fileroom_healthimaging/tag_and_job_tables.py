@@ -1,20 +1,10 @@
-"""The tables of tags and of import jobs, and what has happened to them in one transaction with the audit log."""
+"""The tables of tags and of import jobs."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Engine, ForeignKey, Integer, MetaData, Table, select
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, MetaData, Table
 
-from fileroom_storage.index.audit.chain import append
-from fileroom_storage.index.audit.event import AuditEvent
-from fileroom_storage.index.engine import unavailable_errors, write_transaction
-from fileroom_storage.index.tables import _OPTIONS as TABLE_OPTIONS
-from fileroom_storage.index.tables import Tables, standard_tables
-from fileroom_storage.index.types import ExactText, LongText, Uid, microsecond_datetime, surrogate_key
-from fileroom_storage.index.writer import retried
-
-Result = TypeVar("Result")
+from fileroom_storage.plugin import ExactText, LongText, Uid, microsecond_datetime, plugin_table, surrogate_key
 
 ID_LENGTH = 32  # of data stores, image sets and jobs of the service
 KEYWORD_LENGTH = 64
@@ -24,9 +14,9 @@ REASON_LENGTH = 2048  # of the service's messages
 
 def tag_table(metadata: MetaData) -> Table:
     """An attribute that image sets of a series are to have, and whether they have it."""
-    return Table(
-        "healthimaging_tag",
+    return plugin_table(
         metadata,
+        "healthimaging_tag",
         Column("pk", surrogate_key(), primary_key=True),
         Column("datastore_id", ExactText(ID_LENGTH), nullable=False),
         Column("series_instance_uid", Uid(), nullable=False, index=True),
@@ -42,15 +32,14 @@ def tag_table(metadata: MetaData) -> Table:
         # of what is asked for, as long as it is not settled: it is asked for once at a time
         Column("pending_key", ExactText(64), unique=True),
         *_work_columns(),
-        **TABLE_OPTIONS,
     )
 
 
 def import_job_table(metadata: MetaData) -> Table:
     """A DICOM import job: what it was told, and what the service says of it."""
-    return Table(
-        "healthimaging_import_job",
+    return plugin_table(
         metadata,
+        "healthimaging_import_job",
         Column("pk", surrogate_key(), primary_key=True),
         Column("datastore_id", ExactText(ID_LENGTH), nullable=False),
         Column("name", ExactText(64), nullable=False),
@@ -68,15 +57,14 @@ def import_job_table(metadata: MetaData) -> Table:
         Column("told_image_set_id", ExactText(ID_LENGTH)),  # the last that the index was told of
         Column("ended_at", microsecond_datetime()),
         *_work_columns(),
-        **TABLE_OPTIONS,
     )
 
 
 def import_file_table(metadata: MetaData) -> Table:
     """What became of each file of an import job, by the reports of the service."""
-    return Table(
-        "healthimaging_import_file",
+    return plugin_table(
         metadata,
+        "healthimaging_import_file",
         Column(
             "import_job_pk",
             surrogate_key(),
@@ -91,7 +79,6 @@ def import_file_table(metadata: MetaData) -> Table:
         Column("is_primary", Boolean),
         Column("exception_type", ExactText(64)),
         Column("reason", LongText()),
-        **TABLE_OPTIONS,
     )
 
 
@@ -117,39 +104,3 @@ class TagAndJobTables:
         self.tag = tag_table(metadata)
         self.import_job = import_job_table(metadata)
         self.import_file = import_file_table(metadata)
-
-
-class AuditedTransactions:
-    """Transactions on the index that write to its audit log too, where that is kept. All raise StorageUnavailable."""
-
-    def __init__(self, engine: Engine, core: Tables | None = None, *, audit: bool) -> None:
-        self._engine = engine
-        self._core = core or standard_tables()
-        self._audit = audit
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        with unavailable_errors(), self._engine.connect() as connection:
-            yield connection
-
-    def write(self, work: Callable[[Connection], tuple[Result, Sequence[AuditEvent]]]) -> Result:
-        """Runs `work`, again where another writer was in its way, and appends its events; durable on return."""
-
-        def transaction() -> Result:
-            with write_transaction(self._engine) as connection:
-                result, events = work(connection)
-                if self._audit:
-                    append(connection, self._core, [event.of_now() for event in events])
-                return result
-
-        with unavailable_errors():
-            return retried(transaction)
-
-    def study_of(self, connection: Connection, series_instance_uid: str) -> str | None:
-        """The Study Instance UID of a series that the index has."""
-        study, series = self._core.study, self._core.series
-        statement = select(study.c.study_instance_uid).join(series, series.c.study_pk == study.c.pk)
-        found: str | None = connection.execute(
-            statement.where(series.c.series_instance_uid == series_instance_uid)
-        ).scalar()
-        return found

@@ -15,12 +15,19 @@ from pydicom.uid import RE_VALID_UID
 from pydicom.valuerep import validate_value
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from fileroom_storage.errors import StorageError
-from fileroom_storage.index.audit.event import Action, Actor, AuditEvent, EventId, Outcome
-from fileroom_storage.index.writer import utc_now
+from fileroom_storage.plugin import (
+    Action,
+    Actor,
+    AuditEvent,
+    AuditOutcome,
+    EventId,
+    PluginConnections,
+    StorageError,
+    utc_now,
+)
 
 from .due_work import DueWork, Pauses
-from .tag_and_job_tables import AuditedTransactions, TagAndJobTables
+from .tag_and_job_tables import TagAndJobTables
 
 AttributeValue = str | int | float
 
@@ -191,12 +198,10 @@ def _one_value(keyword: str, vr: str, text: str) -> AttributeValue:
 class Tags:
     """The tags of an index. Each method is a transaction of its own; all raise StorageUnavailable."""
 
-    def __init__(
-        self, transactions: AuditedTransactions, tables: TagAndJobTables, pauses: Pauses | None = None
-    ) -> None:
-        self._transactions = transactions
+    def __init__(self, database: PluginConnections, tables: TagAndJobTables, pauses: Pauses | None = None) -> None:
+        self._database = database
         self._table = tables.tag
-        self.work = DueWork(transactions, self._table, PENDING, pauses)
+        self.work = DueWork(database, self._table, PENDING, pauses)
 
     def request(self, request: TagRequest, actor: Actor, patience: dt.timedelta = PATIENCE) -> Tag:
         """Takes a request in; where the same is asked for already and not settled, that one is returned.
@@ -233,18 +238,18 @@ class Tags:
             row = connection.execute(select(table).where(table.c.pk == key[0])).mappings().one()
             return Tag.of_row(row), [self.event(connection, row, actor)]
 
-        return self._transactions.write(work)
+        return self._database.audited(work)
 
     def read(self, pk: int) -> Tag:
         """Raises TagNotFound."""
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             return Tag.of_row(self._row(connection, pk))
 
     def all(self, states: Collection[TagState] = tuple(TagState)) -> Iterator[Tag]:
         """Newest first."""
         table = self._table
         statement = select(table).where(table.c.state.in_([state.value for state in states]))
-        with self._transactions.read() as connection:
+        with self._database.read() as connection:
             for row in connection.execute(statement.order_by(table.c.pk.desc())).mappings():
                 yield Tag.of_row(row)
 
@@ -278,7 +283,7 @@ class Tags:
             row = self._row(connection, pk)
             return Tag.of_row(row), [self.event(connection, row, actor)]
 
-        return self._transactions.write(work)
+        return self._database.audited(work)
 
     def event(self, connection: Connection, row: RowMapping, actor: Actor) -> AuditEvent:
         """What the audit log has of a tag in the state that it has come to; without its value."""
@@ -296,10 +301,19 @@ class Tags:
             EventId.DICOM_INSTANCES_ACCESSED,
             Action.UPDATE,
             actor,
-            Outcome.MINOR_FAILURE if state is TagState.FAILED else Outcome.SUCCESS,
-            study_instance_uid=self._transactions.study_of(connection, row["series_instance_uid"]),
+            AuditOutcome.MINOR_FAILURE if state is TagState.FAILED else AuditOutcome.SUCCESS,
+            study_instance_uid=self._study_of(connection, row["series_instance_uid"]),
             detail=detail,
         )
+
+    def _study_of(self, connection: Connection, series_instance_uid: str) -> str | None:
+        """The Study Instance UID of a series that the index has."""
+        study, series = self._database.tables.study, self._database.tables.series
+        statement = select(study.c.study_instance_uid).join(series, series.c.study_pk == study.c.pk)
+        found: str | None = connection.execute(
+            statement.where(series.c.series_instance_uid == series_instance_uid)
+        ).scalar()
+        return found
 
     def _row(self, connection: Connection, pk: int, *, lock: bool = False) -> RowMapping:
         statement = select(self._table).where(self._table.c.pk == pk)

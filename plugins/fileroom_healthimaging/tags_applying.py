@@ -10,8 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 
-from fileroom_storage.errors import StorageUnavailable
-from fileroom_storage.index.audit.event import Actor, AuditEvent
+from fileroom_storage.plugin import Actor, AuditEvent, StorageUnavailable
 
 from .due_work import ClaimLost, new_owner
 from .image_set_version import ImageSetName

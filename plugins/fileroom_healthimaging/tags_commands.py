@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from fileroom_server.output import count, is_terminal, write_json, write_line, write_notice, write_table
+from fileroom_server.plugin import count, is_terminal, write_json, write_line, write_notice, write_table
 
 from .tag_and_job_commands import TagsAndJobs, ended_by_signals, moment, with_tags_and_jobs, worked_through
 from .tags import PENDING, Tag, TagLevel, TagRequest, TagState

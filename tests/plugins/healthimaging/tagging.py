@@ -8,18 +8,17 @@ from typing import Any
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, select
+from sqlalchemy import Engine, select
 
 from fileroom_healthimaging.dicom_import_jobs import DicomImportJobs
 from fileroom_healthimaging.due_work import Pauses
 from fileroom_healthimaging.image_set_version import ImageSetVersion
-from fileroom_healthimaging.tag_and_job_tables import AuditedTransactions, TagAndJobTables
+from fileroom_healthimaging.tag_and_job_tables import TagAndJobTables
 from fileroom_healthimaging.tags import Tags
 from fileroom_storage.index import schema
-from fileroom_storage.index.audit.event import Actor
 from fileroom_storage.index.engine import create_engine
-from fileroom_storage.index.tables import _NAMING as NAMING
 from fileroom_storage.index.tables import standard_tables
+from fileroom_storage.plugin import Actor, PluginConnections, plugin_metadata
 
 ACTOR = Actor("command line", "tester")
 # an attempt follows the last one at once, and what a dead process was at is free at once
@@ -33,7 +32,6 @@ class Killed(BaseException):
 @dataclass(frozen=True)
 class TaggingIndex:
     engine: Engine
-    transactions: AuditedTransactions
     tables: TagAndJobTables
     tags: Tags
     jobs: DicomImportJobs
@@ -50,19 +48,18 @@ class TaggingIndex:
 def tagging_index(database_url: str, pauses: Pauses = AT_ONCE) -> Iterator[TaggingIndex]:
     with schema.IndexSchema(database_url) as index_schema:
         index_schema.upgrade()
-    tables = TagAndJobTables(MetaData(naming_convention=NAMING))
+    tables = TagAndJobTables(plugin_metadata())
     engine = create_engine(database_url)
     revision = import_module("fileroom_healthimaging.migrations.0002_tags_and_import_jobs")
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
         revision.upgrade()
-    transactions = AuditedTransactions(engine, audit=True)
+    database = PluginConnections(engine, standard_tables(), audit=True)
     try:
         yield TaggingIndex(
             engine,
-            transactions,
             tables,
-            Tags(transactions, tables, pauses),
-            DicomImportJobs(transactions, tables, pauses),
+            Tags(database, tables, pauses),
+            DicomImportJobs(database, tables, pauses),
         )
     finally:
         engine.dispose()

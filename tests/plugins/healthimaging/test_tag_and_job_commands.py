@@ -1,12 +1,12 @@
 """`fileroom healthimaging tag …` and `job …`, as a person and a program use them."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,39 +14,74 @@ from click.testing import CliRunner, Result
 
 from fileroom_healthimaging.dicom_import_jobs_commands import job
 from fileroom_healthimaging.tags_commands import tag
+from fileroom_server.cli import main
+from fileroom_server.plugins import installed_plugins, load_plugin
 from tests.fakes.image_set_documents import image_set_document
 from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
 from tests.fakes.small_image_sets import FRAME_ID, ROLE, document
 from tests.made import made, part10, uid
-from tests.plugins.healthimaging.tagging import tagging_index
 
 Run = Callable[..., Result]
 COMMANDS = {"tag": tag, "job": job}
+FILEROOM = Path(sys.executable).with_name("fileroom")
+_PLUGIN = """
+from pathlib import Path
+
+from fileroom_healthimaging.section import HealthImagingSection
+from fileroom_healthimaging.tag_and_job_tables import TagAndJobTables
+from fileroom_storage.plugin import Plugin, PluginDatabase, plugin_metadata
+
+PLUGIN = Plugin(
+    name="healthimaging",
+    section=HealthImagingSection,
+    database=PluginDatabase(TagAndJobTables(plugin_metadata()).metadata, Path(__file__).parent / "migrations"),
+    commands={
+        "tag": "fileroom_healthimaging.tags_commands:tag",
+        "job": "fileroom_healthimaging.dicom_import_jobs_commands:job",
+    },
+)
+"""
 SERIES = uid(1, 1)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("commands") / "data"
-    data.mkdir()
-    with tagging_index(f"sqlite:///{data / 'index.sqlite'}"):
-        return data
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a configuration, with data, and with the plugin as a distribution of these two groups alone."""
+    place = tmp_path_factory.mktemp("commands")
+    (place / "data").mkdir()
+    (place / "fileroom.toml").write_text('data = "data"\n[plugins.healthimaging]\n')
+    (place / "fileroom_tagging.py").write_text(_PLUGIN)
+    revision = import_module("fileroom_healthimaging.migrations.0002_tags_and_import_jobs")
+    (place / "migrations").mkdir()
+    text = Path(str(revision.__file__)).read_text().replace('down_revision = "0001"', "down_revision = None")
+    (place / "migrations" / "0002.py").write_text(text)
+    distribution = place / "fileroom_tagging-0.dist-info"
+    distribution.mkdir()
+    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: fileroom-tagging\nVersion: 0\n")
+    (distribution / "entry_points.txt").write_text("[fileroom.plugins]\nhealthimaging = fileroom_tagging:PLUGIN\n")
+    return place
 
 
 @pytest.fixture
-def run(data: Path, medical_imaging: MedicalImaging, moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    for name, value in (medical_imaging.environment | moto.environment).items():
-        monkeypatch.setenv(name, value)
+def run(place: Path, aws: MedicalImaging, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(place)
+    monkeypatch.setenv("PYTHONPATH", str(place))
+    monkeypatch.setenv("FILEROOM_CONFIG", "fileroom.toml")
+    installed_plugins.cache_clear()
+    load_plugin.cache_clear()
 
-    def run(group: str, *arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(COMMANDS[group], [*arguments, "--data", str(data)], prog_name=group)
+    def run(*arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, ["healthimaging", *arguments])
         assert result.exit_code == code, result.output
         return result
 
     yield run
-    for group in ("tag", "job"):  # nothing is left over for the next test
-        run(group, "run" if group == "tag" else "follow")
+    run("tag", "run")  # nothing is left over for the next test
+    run("job", "follow")
+    installed_plugins.cache_clear()
+    load_plugin.cache_clear()
 
 
 @pytest.fixture
@@ -144,13 +179,12 @@ def test_help_has_an_example(group: str, command: str) -> None:
     ("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_process_that_ends_while_it_follows(
-    run: Run, store: str, bucket: str, medical_imaging: MedicalImaging, data: Path, number: int, code: int
+    run: Run, store: str, bucket: str, medical_imaging: MedicalImaging, number: int, code: int
 ) -> None:
     medical_imaging.transitions.held = True
-    script = "from fileroom_healthimaging.dicom_import_jobs_commands import job; job()"
     places = ("--input", f"s3://{bucket}/in/", "--output", f"s3://{bucket}/out/")
-    asked: tuple[str, ...] = ("start", "--follow", "--datastore", store, "--role", ROLE, *places, "--data", str(data))
-    with subprocess.Popen([sys.executable, "-c", script, *asked], stdout=subprocess.PIPE, env=os.environ) as process:
+    asked = ("healthimaging", "job", "start", "--follow", "--datastore", store, "--role", ROLE, *places)
+    with subprocess.Popen([FILEROOM, *asked], stdout=subprocess.PIPE) as process:
         lines = process.stdout
         assert lines is not None
         assert b"is kept" in lines.readline()
@@ -163,16 +197,6 @@ def test_process_that_ends_while_it_follows(
     assert time.monotonic() - begun < 60  # and not when a lease ends
 
 
-def test_index_without_the_tables(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fileroom_storage.index.schema import IndexSchema
-
-    with IndexSchema(f"sqlite:///{tmp_path / 'index.sqlite'}") as schema:
-        schema.upgrade()
-    result = CliRunner().invoke(tag, ["list", "--data", str(tmp_path)])
-    assert result.exit_code == 1
-    assert "fileroom db upgrade" in result.output
-
-
 @pytest.mark.parametrize(
     "asked",
     [
@@ -181,13 +205,9 @@ def test_index_without_the_tables(tmp_path: Path, run: Run, monkeypatch: pytest.
         ("job", "start", "--datastore", "0" * 32, "--role", ROLE, "--input", "s3://in/", "--output", "s3://out/"),
     ],
 )
-def test_without_boto3(data: Path, asked: tuple[str, ...]) -> None:
-    group, *arguments = asked
-    module = {"tag": "tags_commands", "job": "dicom_import_jobs_commands"}[group]
-    script = (
-        f"import sys; sys.modules |= dict(boto3=None, botocore=None); from fileroom_healthimaging.{module} import *"
-    )
-    command = [sys.executable, "-c", f"{script}; {group}()", *arguments, "--data", str(data)]
+def test_without_boto3(run: Run, asked: tuple[str, ...]) -> None:
+    script = "import sys; sys.modules |= dict(boto3=None, botocore=None); from fileroom_server.cli import main; main()"
+    command = [sys.executable, "-c", script, "healthimaging", *asked]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     assert "pip install 'fileroom[healthimaging]'" in ended.stderr
