@@ -18,9 +18,10 @@ def has_value(document: Any, request: TagRequest) -> bool:
 
 def misplaced(document: Any, request: TagRequest) -> str | None:
     """Why these metadata cannot take the attribute at its level; None where they can."""
+    if _within(document, "Study", "Series", request.series_instance_uid) is None:
+        return "the image set does not have the series"
     if _attributes(document, request) is None:
-        where = "instance" if request.level is TagLevel.INSTANCE else "series"
-        return f"the image set does not have the {where}"
+        return f"the image set does not have the {request.level.value}"
     for level, attributes in _levels(document, request.series_instance_uid):
         if level is not request.level and request.keyword in attributes:
             return f"the image set has {request.keyword} at the level {level.value}; ask with --level {level.value}"

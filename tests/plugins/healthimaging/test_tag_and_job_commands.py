@@ -78,8 +78,6 @@ def run(place: Path, aws: MedicalImaging, monkeypatch: pytest.MonkeyPatch) -> It
         return result
 
     yield run
-    run("tag", "run")  # nothing is left over for the next test
-    run("job", "follow")
     installed_plugins.cache_clear()
     load_plugin.cache_clear()
 
@@ -117,6 +115,13 @@ def test_tag_that_fails_and_is_tried_again(run: Run, store: str, medical_imaging
     assert (failed["state"], failed["last_error"]) == ("failed", "It could not be")
     assert f"Tag {failed['id']} is due" in run("tag", "retry", str(failed["id"])).stdout
     assert "is applied" in run("tag", "run").stdout
+
+
+def test_what_is_wrong_is_one_line(run: Run, store: str) -> None:
+    told = run("tag", "request", "--datastore", store, SERIES, "NoSuchKeyword", "x", code=1).output
+    assert told == "Error: NoSuchKeyword is no keyword of PS3.6; private attributes cannot be tags\n"
+    assert run("tag", "retry", "999999", code=1).output.startswith("Error: there is no tag 999999; ")
+    assert "there is no import job 999999" in run("job", "outcomes", "999999", code=1).output
 
 
 @pytest.fixture
@@ -201,7 +206,6 @@ def test_process_that_ends_while_it_follows(
     "asked",
     [
         ("tag", "run"),
-        ("job", "follow"),
         ("job", "start", "--datastore", "0" * 32, "--role", ROLE, "--input", "s3://in/", "--output", "s3://out/"),
     ],
 )

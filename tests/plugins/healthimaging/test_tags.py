@@ -381,6 +381,12 @@ class TestFailed:
         service.request("ImageComments", level=TagLevel.INSTANCE, sop_instance_uid=uid(1, 1, 9))
         assert service.apply().last_error == "the image set does not have the instance"
 
+    def test_image_set_of_another_series(self, service: Service) -> None:
+        other = service.add(series=2)
+        service.request(image_set_id=other.image_set_id)
+        assert service.apply().last_error == "the image set does not have the series"
+        assert other.latest.number == 1
+
     def test_several_image_sets_of_which_none_is_primary(self, service: Service) -> None:
         for _ in range(2):
             service.add(is_primary=False)
