@@ -24,6 +24,10 @@ from .external_change import (
 )
 from .frame_source import FrameSource
 from .index.arrival import ExtractedRows
+from .index.audit.event import Action as AuditAction
+from .index.audit.event import Actor, AuditEvent
+from .index.audit.event import EventId as AuditEventId
+from .index.audit.event import Outcome as AuditOutcome
 from .index.external import Companion
 from .index.plugin_database import (
     PluginConnections,
@@ -36,6 +40,7 @@ from .index.plugin_database import (
 from .index.plugin_tables import PLUGIN_NAME_LENGTH
 from .index.tables import TABLE_OPTIONS
 from .index.types import ExactText, LongText, Uid, binary, microsecond_datetime, surrogate_key
+from .index.writer import utc_now
 from .parse.header import Header
 from .query.locate import StoredInstance
 
@@ -120,6 +125,11 @@ def load_object(reference: str) -> Any:
 __all__ = [
     "ENTRY_POINTS",
     "TABLE_OPTIONS",
+    "Actor",
+    "AuditAction",
+    "AuditEvent",
+    "AuditEventId",
+    "AuditOutcome",
     "Companion",
     "EnabledPlugin",
     "Event",
@@ -155,4 +165,5 @@ __all__ = [
     "plugin_metadata",
     "plugin_table",
     "surrogate_key",
+    "utc_now",
 ]
