@@ -112,6 +112,9 @@ NEEDED: Mapping[str, Permission | str] = {
     "start": NOTHING,
     "about": NOTHING,
 }
+# Endpoints of plugins are named so, and need what their method says.
+PLUGIN_ENDPOINTS = "plugin_"
+_NEEDED_BY_METHOD = {"GET": Permission.READ, "HEAD": Permission.READ, "DELETE": Permission.DELETE}
 _BESIDE = ("wado_uri.", "health.", "metrics.", "viewer.")
 
 
@@ -150,6 +153,8 @@ def _needed_by_request(endpoint: str) -> Permission | str:
     if request.method == "OPTIONS":
         # browsers send no credentials with a preflight (https://fetch.spec.whatwg.org/#cors-protocol-and-credentials)
         return NOTHING if "Access-Control-Request-Method" in request.headers else LOGIN
+    if endpoint.startswith(PLUGIN_ENDPOINTS):
+        return _NEEDED_BY_METHOD.get(request.method, Permission.WRITE)
     return needed(endpoint)
 
 
@@ -167,4 +172,7 @@ def _admitted(identify: Identify, need: Permission | str) -> Principal:
             "insufficient_scope",
             scope=need.value,
         )
+    if who.scope is not None and (request.endpoint or "").startswith(PLUGIN_ENDPOINTS):
+        detail = "Plugins know nothing of scopes, and you may see the patients of some issuers only."
+        raise AccessRefused(HTTPStatus.FORBIDDEN, detail, "insufficient_scope")
     return who

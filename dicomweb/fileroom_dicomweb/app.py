@@ -1,12 +1,13 @@
 """The Flask application that fileroom serves: DICOMweb, health, and a page that says so."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
-from flask import Flask, Response, request
+from flask import Blueprint, Flask, Response, request
 
 from fileroom_storage.storage import Storage
 
-from .access import register_guard
+from .access import PLUGIN_ENDPOINTS, register_guard
 from .authentication import Identifying, authenticator
 from .blueprint import dicomweb_blueprint
 from .compression import register_compression
@@ -31,8 +32,11 @@ def create_app(
     settings: DicomwebSettings | None = None,
     readiness: Readiness | None = None,
     exposition: Exposition | None = None,
+    of_plugins: Mapping[str, Blueprint] | None = None,
 ) -> Flask:
-    """The whole of it. `readiness` tells of the parts that DICOMweb does not know; see health.Readiness.
+    """The whole of it. `of_plugins` are blueprints by the name of their plugin.
+
+    `readiness` tells of the parts that DICOMweb does not know; see health.Readiness.
 
     `exposition` is what /metrics answers; without it there is none.
     """
@@ -41,7 +45,7 @@ def create_app(
     register_request_facts(app)
     register_problem_handlers(app)
     register_compression(app)
-    register_cors(app, settings.cors_origins, (settings.prefix, "/wado"))
+    register_cors(app, settings.cors_origins, (settings.prefix, "/wado", "/api"))
     known_by = authenticator(storage, settings.authentication)
     register_guard(app, known_by.identify if known_by is not None else None)
     renderings = renderings_of(settings)
@@ -49,7 +53,8 @@ def create_app(
     # where viewers look for it: OHIF's wadoUriRoot
     app.register_blueprint(wado_uri_blueprint(storage, settings, renderings), url_prefix="/wado")
     app.register_blueprint(health_blueprint(storage, readiness), url_prefix="/health")
-
+    for name, blueprint in (of_plugins or {}).items():
+        app.register_blueprint(blueprint, url_prefix=f"/api/{name}", name=f"{PLUGIN_ENDPOINTS}{name}")
     if exposition is not None:
         app.register_blueprint(metrics_blueprint(exposition))
     app.register_blueprint(viewer_blueprint(settings))

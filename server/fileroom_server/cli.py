@@ -17,12 +17,26 @@ from fileroom_server.deletion_commands import delete, deleted
 from fileroom_server.doctor_command import doctor
 from fileroom_server.import_command import import_
 from fileroom_server.keys_command import keys
+from fileroom_server.plugin_commands import PluginGroup, plugins
+from fileroom_server.plugins import installed_plugins
 from fileroom_server.serve_command import serve
 from fileroom_server.viewer_commands import viewer
 
 
 class OneLineErrors(click.Group):
-    """A group whose commands end with one clear line and exit code 1, whatever goes wrong inside them."""
+    """A group whose commands end with one clear line and exit code 1, whatever goes wrong inside them.
+
+    Installed plugins stand below the commands, each a group of its own.
+    """
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [*super().list_commands(context), *(name for name in installed_plugins() if name not in self.commands)]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        command = super().get_command(context, name)
+        if command is None and name in installed_plugins():
+            return PluginGroup(name)
+        return command
 
     def invoke(self, context: click.Context) -> Any:
         from fileroom_storage.errors import StorageError
@@ -78,6 +92,7 @@ COMMANDS = (
     database,
     config,
     keys,
+    plugins,
     viewer,
     doctor,
 )

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
@@ -206,6 +206,8 @@ class Configuration(Section):
     tracing: TracingConfiguration = TracingConfiguration()
     security: SecurityConfiguration = SecurityConfiguration()
     audit: AuditConfiguration = AuditConfiguration()
+    # by name; each plugin has a model of its own for what its section says, see plugins.py
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _peers_differ(self) -> "Configuration":

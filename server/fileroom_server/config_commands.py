@@ -11,8 +11,9 @@ from pydantic import BaseModel, SecretStr
 from fileroom_server.config import Configuration, masked_url
 from fileroom_server.config_errors import ConfigurationError
 from fileroom_server.config_options import KEYS, UnusableConfiguration, place_options
-from fileroom_server.config_sources import LoadedConfiguration, load_configuration
+from fileroom_server.config_sources import PLUGINS, LoadedConfiguration, load_configuration
 from fileroom_server.output import write_json, write_table
+from fileroom_server.plugins import shown_sections
 from fileroom_server.tls import tls_problems
 
 MASK = "***"
@@ -67,6 +68,8 @@ def shown(configuration: Configuration, key: str) -> Any:
     value: Any = configuration
     for name in key.split("."):
         value = getattr(value, name)
+    if key == PLUGINS:
+        return shown_sections(configuration)
     if key == "database.url":
         return masked_url(value.get_secret_value())
     if isinstance(value, tuple) and all(isinstance(one, BaseModel) for one in value):

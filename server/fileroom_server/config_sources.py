@@ -19,6 +19,7 @@ from fileroom_server.config_values import is_loopback
 PREFIX = "FILEROOM_"
 DEFAULT = "default"
 COMMAND_LINE = "command line"
+PLUGINS = "plugins"  # what its sections may have, the plugins say
 ENVIRONMENT = "environment"
 
 # Variables with our prefix that configure something else: the file itself, where the tests find their corpus, and what
@@ -67,15 +68,22 @@ def load_configuration(file: Path | None = None, overrides: Mapping[str, object]
         problems.extend(_problems(error, given))
     else:
         problems.extend(_problems_together(configuration))
+        if configuration.plugins:
+            from fileroom_server.plugins import plugin_problems
+
+            problems.extend(plugin_problems(configuration))
         if not problems:
-            sources = {key: _source(tuple(key.split(".")), given) or DEFAULT for key in known_keys()}
+            keys = [*known_keys(), *([PLUGINS] if configuration.plugins else [])]
+            sources = {key: _source(tuple(key.split(".")), given) or DEFAULT for key in keys}
             return LoadedConfiguration(configuration, file, sources)
     raise ConfigurationError(problems)
 
 
 def known_keys(model: type[BaseModel] = Configuration, prefix: str = "") -> Iterator[str]:
-    """Every key by its dotted name; the keys of a peer are not among them."""
+    """Every key by its dotted name; the keys of a peer and of a plugin are not among them."""
     for name, field in model.model_fields.items():
+        if prefix + name == PLUGINS:
+            continue
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from known_keys(field.annotation, f"{prefix}{name}.")
         else:

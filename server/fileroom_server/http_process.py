@@ -108,7 +108,13 @@ class HttpServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no type
         _allow_descriptors(self.limits.connections + _BEING_REFUSED + _OTHER_DESCRIPTORS)
         self._storage = Storage.open(storage_settings(self._configuration), self._observability.begin())
         exposition = self._observability.exposition(self._storage, self._readiness)
-        return create_app(self._storage, dicomweb_settings(self._configuration), self._readiness, exposition)
+        return create_app(
+            self._storage,
+            dicomweb_settings(self._configuration),
+            self._readiness,
+            exposition,
+            self._storage.plugins.blueprints(),
+        )
 
     def version(self) -> tuple[int, int] | None:
         """That of the index, in a worker."""

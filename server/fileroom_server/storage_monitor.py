@@ -38,6 +38,9 @@ class CountingMonitor(Monitor):
         table.COMMIT_SECONDS.observe(seconds)
         table.COMMIT_OBJECTS.observe(len(sources))
 
+    def extraction_failed(self, plugin: str) -> None:  # noqa: ARG002  # the table plugin_failure has its name
+        table.PLUGIN_FAILURES.inc()
+
     def searched(self, level: str, seconds: float) -> None:
         table.SEARCH_SECONDS.observe(seconds, level)
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from fileroom_server.config import Configuration, LoggingConfiguration
+from fileroom_server.plugins import enabled_plugins, load_plugin
 from fileroom_server.syslog import Collector
-from fileroom_storage.errors import StorageNotWritable
-from fileroom_storage.storage import ConnectionPool, Storage, StorageSettings
+from fileroom_storage.errors import PluginUnusable, StorageNotWritable
+from fileroom_storage.storage import ConnectionPool, IndexSchema, Storage, StorageSettings, plugin_databases
 
 if TYPE_CHECKING:
     from fileroom_dicomweb.settings import DicomwebSettings
@@ -29,6 +30,7 @@ def storage_settings(configuration: Configuration) -> StorageSettings:
         undo_time=timedelta(seconds=configuration.storage.undo_time),
         purge_rejected=configuration.storage.purge_rejected,
         audit=configuration.audit.enabled,
+        plugins=enabled_plugins(configuration),
         pool=ConnectionPool(
             size=configuration.database.pool_size,
             overflow=configuration.database.pool_overflow,
@@ -114,6 +116,28 @@ def existing_storage(configuration: Configuration) -> Iterator[Storage]:
     """Storage for commands that need something to be there. Raises StorageError."""
     check_data(configuration)
     with Storage.open(storage_settings(configuration)) as storage:
+        if not storage.schema_current():
+            storage.check_ready()  # says which schema there is and what to do
+        yield storage
+
+
+def existing_index(configuration: Configuration) -> IndexSchema:
+    """The schema of the index and of the plugins that are enabled. Raises StorageError."""
+    return IndexSchema(configuration.database_url(), plugin_databases(enabled_plugins(configuration)))
+
+
+@contextmanager
+def storage_of_plugin(configuration: Configuration, name: str) -> Iterator[Storage]:
+    """Storage for commands that need a plugin to be enabled; its tables are made where there are none.
+
+    Raises PluginUnusable and what else is a StorageError.
+    """
+    if name not in configuration.plugins:
+        load_plugin(name)
+        raise PluginUnusable(f"plugin {name} is not enabled; write a section [plugins.{name}] in the configuration")
+    check_data(configuration)
+    with Storage.open(storage_settings(configuration)) as storage:
+        storage.create_schema_if_empty()
         if not storage.schema_current():
             storage.check_ready()  # says which schema there is and what to do
         yield storage

@@ -194,7 +194,10 @@ class Checker:
         )
         sender = (meta.source_application_entity_title or "").replace("\0", "")[:16]  # PS3.5 6.2 AE
         provenance = Provenance("recovery", calling_ae_title=sender or None)
-        arrival = arrival_of(header, instance_uids(header), stored, provenance, utc_now(), self._receiver.rows_of)
+        made_by = self._receiver
+        arrival = arrival_of(
+            header, instance_uids(header), stored, provenance, utc_now(), made_by.rows_of, made_by.extract
+        )
         mark = read_preamble(bytes(buffer[:PREAMBLE_LENGTH]))
         if mark is None or header.pixel_data is not None:
             return arrival

@@ -96,3 +96,7 @@ class CannotTranscode(StorageError):
 
 class ObjectDamaged(StorageError):
     """The object store has other bytes than came in, or they cannot be read; `fileroom check` tells more."""
+
+
+class PluginUnusable(StorageError):
+    """A plugin that is named or enabled, but cannot be loaded or started."""

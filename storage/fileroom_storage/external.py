@@ -22,6 +22,7 @@ from .external_change import (
 from .header_object import HeaderObject, checked_origin, encode_preamble
 from .index.arrival import (
     Arrival,
+    Extract,
     Origin,
     Provenance,
     StoredObject,
@@ -53,6 +54,7 @@ class External:
         objects: ObjectStore,
         index: ExternalIndex,
         rows_of: EntityRows,
+        extract: Extract,
         deleter: Deleter,
         notify: Callable[[Event], None],
         actor: Callable[[Actor | None], Actor | None],
@@ -61,6 +63,7 @@ class External:
         self._objects = objects
         self._index = index
         self._rows_of = rows_of
+        self._extract = extract
         self._deleter = deleter
         self._notify = notify
         self._actor = actor
@@ -222,7 +225,8 @@ class External:
             writer, offset = written
             size = writer.size
             stored = StoredObject(writer.publish(), size, digest, syntax, offset, external_frames(number_of_frames))
-        arrival = arrival_of(one.header, one.uids, stored, Provenance(self._source), utc_now(), self._rows_of)
+        provenance = Provenance(self._source)
+        arrival = arrival_of(one.header, one.uids, stored, provenance, utc_now(), self._rows_of, self._extract)
         return external_arrival(arrival, origin, number_of_frames, one.contents)
 
     def _replaced(

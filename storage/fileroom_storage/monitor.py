@@ -61,6 +61,9 @@ class Monitor:
     def committed(self, sources: Sequence[str], seconds: float) -> None:
         """A group commit has ended, and with it the stage COMMIT of an object of each of these sources."""
 
+    def extraction_failed(self, plugin: str) -> None:
+        """A plugin has no rows of an object that was stored."""
+
     def searched(self, level: str, seconds: float) -> None:
         """A search of the index has ended, its last answer been taken; level is STUDY, SERIES and so on."""
 

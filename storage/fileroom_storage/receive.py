@@ -13,7 +13,7 @@ from .attributes import Registry
 from .errors import NotAuthorized
 from .events import Event, InstanceDeleted, InstanceStored
 from .header_object import is_marked
-from .index.arrival import Arrival, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
+from .index.arrival import Arrival, Extract, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
 from .index.conflicts import ConflictType
 from .index.entity_rows import EntityRows
 from .index.ingest import Outcome
@@ -55,12 +55,14 @@ class Receiver:
         writer: IndexWriter,
         registry: Registry,
         notify: Callable[[Event], None],
+        extract: Extract,
         monitor: Monitor = UNWATCHED,
     ) -> None:
         self._objects = objects
         self.monitor = monitor
         self._writer = writer
         self.rows_of = EntityRows(registry)
+        self.extract = extract
         self.models = Models()
         self._notify = notify
         # threads are made when there is something to do for them
@@ -173,7 +175,7 @@ class Receiver:
         stored = StoredObject(
             ready.writer.publish(), size, ready.digest, ready.transfer_syntax_uid, ready.data_set_offset, ready.layout
         )
-        arrival = arrival_of(ready.header, ready.uids, stored, ready.provenance, utc_now(), self.rows_of)
+        arrival = arrival_of(ready.header, ready.uids, stored, ready.provenance, utc_now(), self.rows_of, self.extract)
         return arrival if ready.authority is None else replace(arrival, authority=ready.authority)
 
     def submit(self, arrival: Arrival, *, adopted: bool = False) -> StoreOutcome:

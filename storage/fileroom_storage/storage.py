@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import TYPE_CHECKING, BinaryIO, Literal, Self
 
 from .attributes import standard_registry
 from .commitment import CommitmentVerifier, NotCommitted
@@ -36,6 +36,7 @@ from .index.external import ExternalIndex
 from .index.import_jobs import ImportedFile, ImportJobs, ImportOutcome, ImportState, file_digest
 from .index.index_version import IndexVersion
 from .index.maintenance import Maintenance
+from .index.plugin_database import PluginConnections, extracted_tables
 from .index.rejection import KEY_OBJECT_SELECTION_DOCUMENT, REJECTION_MEANINGS, REJECTION_SCHEME, known_rejection_code
 from .index.resolution import Conflict, Resolution
 from .index.schema import IndexSchema
@@ -49,6 +50,7 @@ from .monitor import UNWATCHED, Monitor, Stage, StoredAs
 from .objects import FilesystemObjectStore, ObjectFile
 from .parse.encoding import EXPLICIT_VR_LITTLE_ENDIAN
 from .parse.header import Header
+from .plugins import Plugins, extraction_of, plugin_databases
 from .query import Answer, Query
 from .query.locate import StoredInstance
 from .query.reader import IndexReader
@@ -56,6 +58,9 @@ from .receive import Buffer, IncomingDataSet, IncomingObject, Receiver, StoreOut
 from .rejection_note import rejection_note
 from .retrieve import FramePieces, Piece, Retriever, Stretch
 from .spool import Spool, Spooled
+
+if TYPE_CHECKING:
+    from .plugin import EnabledPlugin
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +86,7 @@ class StorageSettings:
     undo_time: timedelta = timedelta(days=7)
     purge_rejected: bool = False
     audit: bool = False
+    plugins: tuple["EnabledPlugin", ...] = ()
 
     @property
     def database_url(self) -> str:
@@ -98,6 +104,9 @@ class Storage:
         self._engine = create_engine(settings.database_url, durability=settings.durability, pool=settings.pool)
         self._objects = FilesystemObjectStore(settings.data, durability=settings.durability)
         self._observers: list[Observer] = []
+        self.extraction = extraction_of(settings.plugins)
+        self._plugin_databases = plugin_databases(settings.plugins)
+        self._tables.of_plugins = {name: extracted_tables(one) for name, one in self._plugin_databases.items()}
         retention = Retention(settings.undo_time, settings.purge_rejected)
         # connections of its own: readers that hold all others must not keep objects from coming in
         writing = replace(settings.pool, size=1, overflow=1)
@@ -105,7 +114,7 @@ class Storage:
             settings.database_url, durability=settings.durability, pool=writing, writer=True
         )
         self._writer = IndexWriter(self._writer_engine, self._tables, self._objects, retention, monitor)
-        self._receiver = Receiver(self._objects, self._writer, registry, self._notify, monitor)
+        self._receiver = Receiver(self._objects, self._writer, registry, self._notify, self.extraction, monitor)
         # PS3.4 C.4.1.1.3.2: all that is here can be had at once
         server_values = {"InstanceAvailability": "ONLINE", "RetrieveAETitle": settings.retrieve_ae_title}
         self._reader = IndexReader(self._engine, self._tables, server_values, monitor)
@@ -131,10 +140,18 @@ class Storage:
             sync=settings.durability != "full",
         )
 
+        self.plugins = Plugins(self, settings.plugins, PluginConnections(self._engine, self._tables))
+
     @classmethod
     def open(cls, settings: StorageSettings, monitor: Monitor = UNWATCHED) -> Self:
-        """`monitor` hears what is done and how long it takes."""
-        return cls(settings, monitor)
+        """`monitor` hears what is done and how long it takes. Raises PluginUnusable."""
+        storage = cls(settings, monitor)
+        try:
+            storage.plugins.start()
+        except BaseException:
+            storage.close()
+            raise
+        return storage
 
     def close(self) -> None:
         """Commits what has been accepted, then lets go of the database."""
@@ -180,13 +197,13 @@ class Storage:
     # -- schema and readiness ------------------------------------------------------------------------------
 
     def create_schema_if_empty(self) -> None:
-        with IndexSchema(self.settings.database_url) as index:
+        with IndexSchema(self.settings.database_url, self._plugin_databases) as index:
             index.create_if_empty()
 
     def schema_current(self) -> bool:
         try:
             with unavailable_errors():
-                schema.check_current(self._engine)
+                schema.check_current(self._engine, self._plugin_databases)
         except SchemaNotCurrent:
             return False
         return True
@@ -194,7 +211,7 @@ class Storage:
     def check_ready(self) -> None:
         """Raises StorageUnavailable or SchemaNotCurrent when an object could not be stored now."""
         with unavailable_errors():
-            schema.check_current(self._engine)
+            schema.check_current(self._engine, self._plugin_databases)
         check_writable(self._engine)
         self._objects.writable()
 
@@ -255,6 +272,7 @@ class Storage:
             self._objects,
             ExternalIndex(self._engine, self._tables, source),
             self._receiver.rows_of,
+            self.extraction,
             self._deleter,
             self._notify,
             self.audit.actor,
@@ -489,4 +507,5 @@ __all__ = [
     "StoredInstance",
     "Stretch",
     "file_digest",
+    "plugin_databases",
 ]

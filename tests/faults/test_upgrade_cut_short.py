@@ -18,6 +18,7 @@ from sqlalchemy import Engine, inspect, text
 from fileroom_storage.errors import SchemaNotCurrent
 from fileroom_storage.index import schema
 from fileroom_storage.index.engine import create_engine
+from fileroom_storage.index.lineage import core_lineage
 from fileroom_storage.index.tables import standard_tables
 from fileroom_storage.index.views import has_views
 from tests.databases import Databases
@@ -78,7 +79,7 @@ def test_the_next_start_goes_on(kind: str, rounds: int, databases: Databases, tm
 
 
 def revisions() -> list[str]:
-    scripts = ScriptDirectory.from_config(schema._config())
+    scripts = ScriptDirectory.from_config(core_lineage().config())
     return [script.revision for script in scripts.walk_revisions()][::-1]
 
 
@@ -91,7 +92,7 @@ def test_a_migration_may_have_been_done_but_for_its_last_step(
     with databases.fresh("mariadb", tmp_path) as url:
         engine = create_engine(url)
         with engine.connect() as connection:
-            config = schema._config()
+            config = core_lineage().config()
             config.attributes["connection"] = connection
             command.upgrade(config, revision)
             connection.commit()

@@ -131,6 +131,9 @@ REFUSALS = Counter(
     source=SOURCES,
     reason=(*UnusableReason, OTHER),
 )
+PLUGIN_FAILURES = Counter(
+    "fileroom_plugin_failures_total", "Objects that were stored, and that a plugin has no rows of."
+)
 STAGE_SECONDS = Histogram(
     "fileroom_store_stage_duration_seconds",
     "How long each stage of storing took, for each object.",

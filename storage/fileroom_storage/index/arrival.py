@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,6 +79,17 @@ class EntityRow:
 
 
 RowsOf = Callable[[Header], dict[Level, EntityRow]]
+# What a plugin makes of a header, by the name of the table; the key of the instance is added when it has one.
+ExtractedRows = Mapping[str, Sequence[Mapping[str, object]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What one plugin has made of one header: rows, or the type of the error."""
+
+    plugin: str
+    rows: ExtractedRows | None
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,11 @@ class Arrival:
     authority: Authority | None = None  # of whoever sent it; None: all that can be done
     origin: Origin | None = None  # of its frames where the object is only its header
     contents: SeriesContents | None = None  # it stands for its series, and is no instance itself
+    extracted: tuple[Extracted, ...] = ()  # by plugins
+
+
+# What all plugins make of the header of an instance of this SOP Class.
+Extract = Callable[[Header, str], tuple[Extracted, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,7 @@ def arrival_of(
     provenance: Provenance,
     received_at: dt.datetime,
     rows_of: RowsOf,
+    extract: Extract,
 ) -> Arrival:
     return Arrival(
         issuer_of_patient_id=_short_text(header, "IssuerOfPatientID"),
@@ -141,6 +158,7 @@ def arrival_of(
         provenance=provenance,
         received_at=received_at,
         rejection=rejection_of(header, uids.sop_class_uid),
+        extracted=extract(header, uids.sop_class_uid),
     )
 
 

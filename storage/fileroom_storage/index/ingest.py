@@ -20,6 +20,7 @@ from .external_series import insert_contents
 from .hierarchy import LockedHierarchy
 from .known_hierarchy import KnownHierarchy
 from .new_instances import NewInstance, insert_instances
+from .plugin_rows import PluginRows
 from .prepared import rows_by_keys
 from .removal import RemovedInstance, displace_headers
 from .scope import issuers_within
@@ -52,6 +53,7 @@ class Outcome:
     twin: Twin | None = None
     met: Met | None = None  # it or what it met is only a header, and what was there stays
     conflicts: list[ConflictType] = field(default_factory=list)
+    failed_plugins: list[str] = field(default_factory=list)  # which have no rows of it
     rejected: list[RemovedInstance] = field(default_factory=list)  # what it took out of use, being a rejection note
 
 
@@ -109,6 +111,7 @@ class _Batch:
                 ],
                 self.now,
             )
+            self._insert_extracted(fresh)
             self._take_contents([arrival for arrival, _ in fresh if arrival.contents is not None])
             self.hierarchy.save()
         self._record_conflicts()
@@ -265,6 +268,23 @@ class _Batch:
         study.include("sop_classes_in_study", arrival.sop_class_uid)
         series.add("number_of_series_related_instances", 1)
         series.add("size", size)
+
+    def _insert_extracted(self, fresh: Sequence[tuple[Arrival, Outcome]]) -> None:
+        """What plugins have made of instances that are new."""
+        by_uid = {
+            arrival.sop_instance_uid: (arrival, outcome)
+            for arrival, outcome in fresh
+            if arrival.extracted and arrival.contents is None
+        }
+        if not by_uid:
+            return
+        instance = self.tables.instance
+        chosen = instance.c.sop_instance_uid.in_(by_uid)
+        rows = self.connection.execute(select(instance.c.pk, instance.c.sop_instance_uid).where(chosen)).all()
+        outcomes = {pk: by_uid[uid][1] for pk, uid in rows}
+        extracted = [(pk, by_uid[uid][0].extracted) for pk, uid in sorted(rows)]
+        for pk, plugin in PluginRows(self.tables).insert(self.connection, extracted, self.now):
+            outcomes[pk].failed_plugins.append(plugin)
 
     # -- conflicts -----------------------------------------------------------------------------------------
 

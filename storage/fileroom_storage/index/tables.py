@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from ..attributes import Attribute, KeyType, Level, Origin, Registry, standard_registry
+from . import plugin_tables
 from .api_key_table import api_key_table
 from .audit import tables as audit
 from .commitment_tables import commitment_tables
@@ -32,15 +33,15 @@ DEFAULT_ISSUER = "DEFAULT_DOMAIN"
 NO_PATIENT_ID = "NO_PID"
 WORD_LENGTH = 64  # what is kept of a word of a name
 
-_NAMING = {
+NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "fk": "fk_%(table_name)s_%(column_0_name)s",
     "pk": "pk_%(table_name)s",
 }
 # MariaDB would otherwise compare text as its server happens to be configured
-_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
-_OPTIONS |= {key.replace("mysql", "mariadb"): value for key, value in _OPTIONS.items()}
+TABLE_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin", "mysql_engine": "InnoDB"}
+TABLE_OPTIONS |= {key.replace("mysql", "mariadb"): value for key, value in TABLE_OPTIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class Tables:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
+        self.of_plugins: dict[str, dict[str, Table]] = {}  # those that extracted rows go to, by plugin and name
         self.prepared: dict[Hashable, Any] = {}  # statements of the hot path, by database and purpose
-        self.metadata = MetaData(naming_convention=_NAMING)
+        self.metadata = MetaData(naming_convention=NAMING)
         self.issuer = self._issuer()
         self.by_level = {level: self._entity(level) for level in Level}
         self.patient = self.by_level[Level.PATIENT].entity
@@ -79,12 +81,14 @@ class Tables:
         self.audit_log = audit.audit_log(self._table)
         self.audit_chain = audit.audit_chain(self._table)
         self.audit_delivery = audit.audit_delivery(self._table)
+        self.plugin_failure = plugin_tables.plugin_failure(self._table)
+        self.plugin_state = plugin_tables.plugin_state(self._table)
 
     def entity(self, level: Level) -> Table:
         return self.by_level[level].entity
 
     def _table(self, name: str, *columns: Any, **options: Any) -> Table:
-        return Table(name, self.metadata, *columns, **_OPTIONS, **options)
+        return Table(name, self.metadata, *columns, **TABLE_OPTIONS, **options)
 
     def _issuer(self) -> Table:
         return self._table(

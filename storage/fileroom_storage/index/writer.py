@@ -84,6 +84,11 @@ class _Submission:
         done = "committed" if self._outcome is not None else "not committed"
         _log.debug("%s %s, in a batch of %d", self.arrival.sop_instance_uid, done, objects)
 
+    def tell_failed_plugins(self, monitor: Monitor) -> None:
+        if self._outcome is not None:
+            for plugin in self._outcome.failed_plugins:
+                monitor.extraction_failed(plugin)
+
     def result(self, seconds: float) -> Outcome:
         if not self.is_done and not self._pending.acquire(timeout=seconds) and not self.is_done:
             raise StorageUnavailable("the index takes too long; send the object again later")
@@ -233,6 +238,8 @@ class IndexWriter:
                 self._monitor.waited(submission.context, submission.source, begun - submission.queued_at)
             batch[0].context.run(self._commit_monitored, batch)
             self._monitor.committed([submission.source for submission in batch], time.perf_counter() - begun)
+            for submission in batch:
+                submission.tell_failed_plugins(self._monitor)
             if _log.isEnabledFor(logging.DEBUG):
                 for submission in batch:
                     submission.context.run(submission.log, len(batch))

@@ -30,6 +30,8 @@ def test_these_are_all() -> None:
         "audit list",
         "audit verify",
         "import",
+        "plugins backfill",
+        "plugins list",
         "check",
         "db current",
         "db upgrade",

@@ -11,6 +11,7 @@ from fileroom_storage.index import schema
 from fileroom_storage.index.arrival import EntityRow
 from fileroom_storage.index.engine import create_engine, write_transaction
 from fileroom_storage.index.entities import delete_names, insert_searchable
+from fileroom_storage.index.lineage import core_lineage
 from fileroom_storage.index.name_suffixes import CUT, insert_suffixes, suffixes
 from fileroom_storage.index.tables import WORD_LENGTH, Tables, standard_tables
 from fileroom_storage.storage import Storage
@@ -89,7 +90,7 @@ def test_a_word_that_somebody_is_taking_in_stays(database_url: str) -> None:
 
 
 def _upgrade(connection: Connection, revision: str) -> None:
-    config = schema._config()
+    config = core_lineage().config()
     config.attributes |= {"connection": connection, "skipped": []}
     command.upgrade(config, revision)
 

@@ -11,6 +11,7 @@ from sqlalchemy import inspect, text
 from fileroom_storage.errors import SchemaNotCurrent
 from fileroom_storage.index import schema
 from fileroom_storage.index.engine import UnsupportedDatabase, create_engine
+from fileroom_storage.index.lineage import core_lineage
 from fileroom_storage.index.tables import standard_tables
 from fileroom_storage.index.views import VIEW_NAMES, drop_views, has_views
 
@@ -55,7 +56,7 @@ def test_an_empty_database_is_not_current(database_url: str) -> None:
     engine = create_engine(database_url)
     with pytest.raises(SchemaNotCurrent, match="fileroom db upgrade"):
         schema.check_current(engine)
-    assert schema.current_revision(engine) is None
+    assert core_lineage().current(engine) is None
     engine.dispose()
 
 
@@ -111,7 +112,7 @@ def test_nobody_else_may_read_the_index_in_a_file(tmp_path: Path) -> None:
 def test_an_index_of_the_first_schema_is_upgraded_with_what_it_holds(database_url: str) -> None:
     engine = create_engine(database_url)
     with engine.connect() as connection:
-        config = schema._config()
+        config = core_lineage().config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")
         connection.execute(text("INSERT INTO dicom_issuer (issuer_of_patient_id) VALUES ('HOSPITAL')"))

@@ -1,0 +1,49 @@
+"""The door for commands of plugins: the options of every command, storage, and ways to write (docs/plugins.md)."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from fileroom_server.config import Configuration
+from fileroom_server.config_options import with_configuration
+from fileroom_server.output import (
+    count,
+    is_terminal,
+    printable,
+    write_json,
+    write_line,
+    write_notice,
+    write_table,
+)
+
+
+def with_plugin(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds --config, --data and --database to a command, and gives it `context`, the plugin's PluginContext.
+
+    The plugin has to be enabled; its tables are made where there are none. The storage is closed after the command.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @with_configuration
+        @wraps(command)
+        def with_context(configuration: Configuration, **options: Any) -> Any:
+            from fileroom_server.wiring import storage_of_plugin
+
+            with storage_of_plugin(configuration, name) as storage:
+                return command(context=storage.plugins.context(name), **options)
+
+        return with_context
+
+    return decorate
+
+
+__all__ = [
+    "count",
+    "is_terminal",
+    "printable",
+    "with_plugin",
+    "write_json",
+    "write_line",
+    "write_notice",
+    "write_table",
+]

@@ -1,0 +1,89 @@
+"""A lineage of Alembic's revisions: that of the core, and one for each plugin, each with a version of its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, MetaData, inspect, text
+
+from ..errors import SchemaNotCurrent
+from .plugin_database import PluginDatabase
+from .tables import standard_tables
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """`metadata` is what the newest revision comes to, beside what is there of others."""
+
+    subject: str  # for messages
+    revisions: Path
+    version_table: str
+    metadata: MetaData
+
+    def current(self, engine: Engine) -> str | None:
+        """The revision that the database is at; None where it has nothing of this lineage."""
+        with engine.connect() as connection:
+            if not inspect(connection).has_table(self.version_table):
+                return None
+            # as Alembic keeps it, which need not be loaded for this
+            found = connection.execute(text(f"SELECT version_num FROM {self.version_table}")).first()  # noqa: S608
+        return None if found is None else str(found[0])
+
+    def is_current(self, engine: Engine) -> bool:
+        return self.current(engine) == self.head()
+
+    def head(self) -> str:
+        """The newest revision. Raises SchemaNotCurrent where there is none."""
+        from alembic.script import ScriptDirectory
+
+        revision = ScriptDirectory.from_config(self.config()).get_current_head()
+        if revision is None:
+            raise SchemaNotCurrent(f"{self.subject} has no migrations; install what brings it again")
+        return revision
+
+    def known(self) -> set[str]:
+        from alembic.script import ScriptDirectory
+
+        return {script.revision for script in ScriptDirectory.from_config(self.config()).walk_revisions()}
+
+    def upgrade(self, engine: Engine, revision: str = "head") -> None:
+        from alembic import command
+
+        from .migrations.resumption import check_skipped
+
+        if self.current(engine) == self.head():
+            return
+        with engine.connect() as connection:
+            config = self.config()
+            skipped: list[str] = []
+            config.attributes |= {"connection": connection, "skipped": skipped}
+            command.upgrade(config, revision)
+            check_skipped(connection, self.metadata, skipped)
+            connection.commit()
+
+    def config(self) -> "Config":
+        from alembic.config import Config
+
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.set_main_option("version_locations", str(self.revisions))
+        config.set_main_option("path_separator", "newline")
+        config.attributes |= {"metadata": self.metadata, "version_table": self.version_table, "skipped": []}
+        return config
+
+
+def core_lineage() -> Lineage:
+    return Lineage("the index", _MIGRATIONS / "versions", "alembic_version", standard_tables().metadata)
+
+
+def plugin_lineage(name: str, database: PluginDatabase) -> Lineage:
+    # tables of a plugin refer to those of the core
+    metadata = standard_tables().metadata
+    for table in database.metadata.sorted_tables:
+        table.to_metadata(metadata)
+    return Lineage(f"plugin {name}", database.migrations, f"alembic_version_{name}", metadata)
