@@ -73,8 +73,8 @@ class Following:
         self._pause = Pause(stopping)
         self._away = False
 
-    def run(self) -> None:
-        """Raises Boto3Missing."""
+    def run(self, *, until_empty: bool = False) -> None:
+        """Until it is to stop, or until the queue has nothing more. Raises Boto3Missing."""
         while not self._stopping.is_set():
             try:
                 messages = self._queue.receive(BATCH, _POLL_SECONDS, _HIDDEN_SECONDS)
@@ -86,6 +86,8 @@ class Following:
                 continue
             if not messages:
                 self._tell_back()
+                if until_empty:
+                    return
             else:
                 self.take(messages)
 
@@ -174,13 +176,20 @@ class Following:
 
 
 def reconcile_repeatedly(
-    reconciliation: Reconciliation, datastores: Sequence[str], every: float, stopping: threading.Event
+    reconciliation: Reconciliation,
+    datastores: Sequence[str],
+    every: float,
+    stopping: threading.Event,
+    *,
+    once: bool = False,
 ) -> None:
     """Now and every so many seconds; what fails is tried again with pauses."""
     while not stopping.is_set():
         begun = time.monotonic()
         for datastore_id in datastores:
             _reconcile(reconciliation, datastore_id, stopping)
+        if once:
+            return
         stopping.wait(max(0.0, begun + every - time.monotonic()))
 
 

@@ -4,6 +4,9 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
+
+from fileroom_storage.errors import StorageUnavailable
 
 from .document import read_document
 from .document_sources import FoundDocument, S3Documents, documents_of_path
@@ -33,7 +36,7 @@ Advance = Callable[[int], None]
 
 
 class Import:
-    """`advance` is told how many image sets are done."""
+    """`advance` is told how many image sets are done. `stopping` ends it with what was taken until then."""
 
     def __init__(
         self,
@@ -41,12 +44,14 @@ class Import:
         reconciliation: Reconciliation,
         s3: S3Documents,
         advance: Advance,
+        stopping: Event,
     ) -> None:
         self.done = Imported()
         self._intake = intake
         self._reconciliation = reconciliation
         self._s3 = s3
         self._advance = advance
+        self._stopping = stopping
 
     def run(self, source: str) -> None:
         """A path, s3://bucket/prefix, datastore:ID or datastore:ID/IMAGESETID.
@@ -71,7 +76,13 @@ class Import:
             self._advance(reconciled.differed - before)
             before = reconciled.differed
 
-        reconciled = self._reconciliation.run(datastore_id, progress)
+        try:
+            reconciled = self._reconciliation.run(datastore_id, progress)
+        except StorageUnavailable:
+            if self._stopping.is_set():
+                self.done.taken += before
+                return
+            raise
         self.done.listed += reconciled.listed
         self.done.taken += reconciled.taken
         self.done.failures |= reconciled.failures
@@ -90,6 +101,8 @@ class Import:
         self, documents: Iterator[FoundDocument], places: dict[ImageSetName, str]
     ) -> Iterator[ImageSetVersion]:
         for document in documents:
+            if self._stopping.is_set():
+                return
             if document.problem:
                 self._fail(document.where, document.problem)
                 continue
@@ -107,7 +120,7 @@ class Import:
             if one.status is Status.TAKEN:
                 self.done.taken += 1
                 self._advance(1)
-            else:
+            elif one.status is Status.UNUSABLE or not self._stopping.is_set():
                 self._fail(str(name), one.reason)
 
     def _fail(self, where: str, reason: str) -> None:

@@ -121,7 +121,7 @@ class TestImport:
         done: list[int],
     ) -> Import:
         reconciliation = Reconciliation(service, index, intake, stopping)
-        return Import(intake, reconciliation, S3Documents(clients, 4), done.append)
+        return Import(intake, reconciliation, S3Documents(clients, 4), done.append, stopping)
 
     @pytest.fixture
     def folder(self, tmp_path: Path, add: AddSeries) -> Path:
