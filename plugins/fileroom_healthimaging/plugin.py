@@ -7,9 +7,16 @@ from fileroom_storage.plugin import Plugin, PluginDatabase
 from .plugin_tables import METADATA
 from .section import HealthImagingSection
 from .views import VIEWS
+from .wiring import start
 
 plugin = Plugin(
     name="healthimaging",
     section=HealthImagingSection,
     database=PluginDatabase(METADATA, Path(__file__).parent / "migrations", VIEWS),
+    start=start,
+    commands={
+        "import": "fileroom_healthimaging.import_command:import_",
+        "follow": "fileroom_healthimaging.follow_command:follow",
+        "status": "fileroom_healthimaging.status_command:status",
+    },
 )
