@@ -69,14 +69,15 @@ docs: $(VENV)/runtime.stamp ## write docs/conformance.md anew from the attribute
 	$(BIN)/python -m fileroom_server.conformance > $(VENV)/conformance.md
 	mv $(VENV)/conformance.md docs/conformance.md
 
-lock: $(VENV)/bin/python ## resolve all dependencies anew and write requirements.lock and requirements-test.lock
+lock: $(VENV)/bin/python ## resolve all dependencies anew and write the lock files
 	@$(PIP) install 'uv>=0.9'
 	$(LOCK) --extra postgresql --extra tracing --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra postgresql --extra tracing --extra healthimaging --output-file requirements-image.lock pyproject.toml
 	$(LOCK) --extra test --output-file requirements-test.lock pyproject.toml
 
 audit-dependencies: $(VENV)/bin/python ## ask PyPI's advisory database about every version in the lock files; fails where it has no answer
 	@$(PIP) install 'pip-audit>=2.9'
-	for lock in requirements.lock requirements-test.lock; do \
+	for lock in requirements.lock requirements-image.lock requirements-test.lock; do \
 	  $(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r $$lock || exit 1; done
 
 clean: ## remove the environment and the caches; data is left alone

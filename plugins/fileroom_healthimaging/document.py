@@ -17,7 +17,7 @@ Attributes = Mapping[str, Any]  # values as JSON has them, by keyword or tag
 HTJ2K_LOSSLESS_RPCL = "1.2.840.10008.1.2.4.202"
 
 _KNOWN_VERSION = re.compile(r"1(\.\d{1,4})?")
-_IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,64}")
+IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _FRAME_IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,256}")
 # The index says of each instance what is wrong with longer ones than PS3.5 9.1 has; the service takes these.
 _UID = re.compile(r"(?=.*[^.])[0-9A-Za-z._-]{1,256}")
@@ -197,7 +197,7 @@ def _vrs(entity: Mapping[str, Any], path: str) -> dict[str, str]:
 
 def _identifier(root: Mapping[str, Any], name: str) -> str:
     value = root.get(name)
-    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+    if not isinstance(value, str) or not IDENTIFIER.fullmatch(value):
         raise InvalidDocument(name, "is missing" if value is None else "is no identifier of the service")
     return value
 

@@ -148,3 +148,16 @@ def test_mariadb_makes_the_database_that_fileroom_uses() -> None:
     made = services["mariadb"]["environment"]
     url = services["fileroom"]["environment"]["FILEROOM_DATABASE__URL"]
     assert url == f"mariadb://{made['MARIADB_USER']}@mariadb/{made['MARIADB_DATABASE']}"
+
+
+def test_the_image_alone_is_installed_with_what_speaks_with_aws() -> None:
+    """A plain server does without the 30 MB; all else that both have is of one version."""
+    pinned = {}
+    for name in ("requirements.lock", "requirements-image.lock", "requirements-test.lock"):
+        lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+        pinned[name] = {line.split(" ")[0] for line in lines if re.match(r"[a-zA-Z0-9]", line)}
+    plain, image = pinned["requirements.lock"], pinned["requirements-image.lock"]
+    assert plain < image <= pinned["requirements-test.lock"]
+    of_aws = {"boto3", "botocore", "jmespath", "python-dateutil", "s3transfer", "six"}
+    assert {one.partition("==")[0] for one in image - plain} == of_aws
+    assert "requirements-image.lock" in DOCKERFILE.read_text(encoding="utf-8")

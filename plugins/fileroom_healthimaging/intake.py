@@ -1,0 +1,132 @@
+"""Image sets as the service has them now → the index; by events, by reconciliation and by import alike."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Event
+from typing import Protocol
+
+from fileroom_storage.plugin import StorageError, StorageUnavailable
+
+from .aws import AwsNotAllowed, AwsNotFound
+from .image_set_service import ImageSetService
+from .image_set_version import DELETED, ImageSetName, ImageSetVersion
+from .invalid_document import InvalidDocument
+
+BATCH = 40  # image sets of one transaction
+_BATCH_SIZE = 64 << 20  # bytes of documents, compressed as they are, of one transaction
+
+
+class Outcome(Protocol):
+    """What became of a version that the index was told; `error` where it could not take it."""
+
+    @property
+    def error(self) -> str | None: ...
+
+
+class Index(Protocol):
+    """What of ImageSetIndex is needed here."""
+
+    def tell(self, versions: Sequence[ImageSetVersion]) -> Sequence[Outcome]:
+        """Takes all in one transaction, and returns once that is durable. Raises StorageUnavailable."""
+        ...
+
+    def known_versions(self, datastore_id: str) -> Mapping[str, int | None]:
+        """By id, of the image sets that are not deleted. Raises StorageUnavailable."""
+        ...
+
+
+class Status(StrEnum):
+    TAKEN = "taken"  # it is durable
+    UNAVAILABLE = "unavailable"  # something is away: the same may succeed later
+    UNUSABLE = "unusable"  # it will not succeed until somebody has changed something
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    status: Status
+    reason: str = ""
+
+
+class Intake:
+    """Asks the service for several image sets at once. `stopping` lets it end before all are asked for."""
+
+    def __init__(self, service: ImageSetService, index: Index, threads: int, stopping: Event) -> None:
+        self._service = service
+        self._index = index
+        self._threads = threads
+        self._stopping = stopping
+
+    def take(self, told_versions: Mapping[ImageSetName, int | None]) -> dict[ImageSetName, Taken]:
+        """What has become of each image set; of one that the service does not know any more, it is told as deleted.
+
+        By name, with the version that somebody told of it, if any.
+        """
+        results: dict[ImageSetName, Taken] = {}
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="healthimaging") as pool:
+            asked = {name: pool.submit(self._latest, name, version) for name, version in told_versions.items()}
+            batch: list[ImageSetVersion] = []
+            for name, future in asked.items():
+                version = _result(name, future, results)
+                if version is None:
+                    continue
+                batch.append(version)
+                if is_full(batch):
+                    results |= self.tell(batch)
+                    batch = []
+            results |= self.tell(batch)
+        return results
+
+    def tell(self, versions: Sequence[ImageSetVersion]) -> dict[ImageSetName, Taken]:
+        """Versions of different image sets, in one transaction."""
+        if not versions:
+            return {}
+        try:
+            outcomes = self._index.tell(versions)
+        except StorageUnavailable as error:
+            return {version.name: Taken(Status.UNAVAILABLE, str(error)) for version in versions}
+        return {
+            version.name: Taken(Status.TAKEN) if outcome.error is None else Taken(Status.UNUSABLE, outcome.error)
+            for version, outcome in zip(versions, outcomes, strict=True)
+        }
+
+    def _latest(self, name: ImageSetName, told_version: int | None) -> ImageSetVersion:
+        if self._stopping.is_set():
+            raise StorageUnavailable("it was not asked for, as all is to end")
+        version = self._service.latest(name)
+        if version is None:
+            return ImageSetVersion(name.datastore_id, name.image_set_id, told_version, DELETED)
+        return version
+
+
+def is_full(batch: Sequence[ImageSetVersion]) -> bool:
+    """Whether so much is one transaction."""
+    return len(batch) >= BATCH or sum(len(version.document or b"") for version in batch) >= _BATCH_SIZE
+
+
+def batches(versions: Iterator[ImageSetVersion]) -> Iterator[list[ImageSetVersion]]:
+    """Each of a transaction's size, with no image set twice."""
+    batch: list[ImageSetVersion] = []
+    names: set[ImageSetName] = set()
+    for version in versions:
+        if version.name in names or is_full(batch):
+            yield batch
+            batch, names = [], set()
+        batch.append(version)
+        names.add(version.name)
+    if batch:
+        yield batch
+
+
+def _result(
+    name: ImageSetName, future: Future[ImageSetVersion], results: dict[ImageSetName, Taken]
+) -> ImageSetVersion | None:
+    try:
+        return future.result()
+    except (StorageUnavailable, AwsNotAllowed, AwsNotFound) as error:
+        # what the service does not tell of at all is no fault of the image set
+        results[name] = Taken(Status.UNAVAILABLE, str(error))
+    except (StorageError, InvalidDocument) as error:
+        results[name] = Taken(Status.UNUSABLE, str(error))
+    return None
