@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
-from fileroom_storage.errors import StorageError, StorageUnavailable
+from fileroom_storage.plugin import StorageError, StorageUnavailable
 
 from .section import HealthImagingSection
 

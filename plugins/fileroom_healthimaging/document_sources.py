@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fileroom_storage.errors import StorageError
+from fileroom_storage.plugin import StorageError
 
 from .aws import AwsClients, AwsUnavailable, translated
 from .json_text import MAXIMUM_SIZE

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fileroom_storage.errors import StorageError, StorageUnavailable
+from fileroom_storage.plugin import StorageError, StorageUnavailable
 
 from .aws import Boto3Missing
 from .event_queue import EventQueue, Message

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from fileroom_storage.errors import PixelsUnavailable, StorageError
-from fileroom_storage.query.locate import StoredInstance
+from fileroom_storage.plugin import PixelsUnavailable, StorageError, StoredInstance
 
 from .document import HTJ2K_LOSSLESS_RPCL, ImageFrame
 from .frame_cache import FrameCache

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from fileroom_storage.errors import StorageUnavailable
+from fileroom_storage.plugin import StorageUnavailable
 
 from .document import read_document
 from .document_sources import FoundDocument, S3Documents, documents_of_path

@@ -7,7 +7,7 @@ from enum import StrEnum
 from threading import Event
 from typing import Protocol
 
-from fileroom_storage.errors import StorageError, StorageUnavailable
+from fileroom_storage.plugin import StorageError, StorageUnavailable
 
 from .aws import AwsNotAllowed, AwsNotFound
 from .image_set_service import ImageSetService

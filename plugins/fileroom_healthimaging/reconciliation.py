@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from threading import Event
 
-from fileroom_storage.errors import StorageUnavailable
+from fileroom_storage.plugin import StorageUnavailable
 
 from .image_set_service import ImageSetService
 from .image_set_version import ImageSetName

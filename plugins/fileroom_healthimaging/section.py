@@ -3,20 +3,19 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from fileroom_storage.plugin import PluginSection
 
 DatastoreId = Annotated[str, Field(pattern=r"^[0-9a-z]{32}$")]  # as botocore's model has it
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/?#]+[^\s?#]*$")]
 
 
-class HealthImagingSection(BaseModel):
+class HealthImagingSection(PluginSection):
     """Credentials are none of it: they come by AWS's own ways, the environment, its files, or the role of the host."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    region: str | None = Field(
-        None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$"
-    )  # None: as AWS's own files and environment say
+    # None: as AWS's own files and environment say
+    region: str | None = Field(None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$")
     endpoint_url: HttpUrl | None = None  # of HealthImaging, where it is not the public one
     datastores: tuple[DatastoreId, ...] = ()
     queue_url: HttpUrl | None = None

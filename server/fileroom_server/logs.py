@@ -9,6 +9,7 @@ from typing import TextIO
 
 from fileroom_server.config import LoggingConfiguration
 from fileroom_server.correlation import WithCorrelation
+from fileroom_server.plugins import plugin_packages
 
 # These quote values of data sets and identifiers in what they log, and a request line holds the names searched for.
 _TALKATIVE = {
@@ -69,7 +70,7 @@ def start_logging(configuration: LoggingConfiguration, stream: TextIO | None = N
     handler.addFilter(WithoutForeignDetails())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     level = logging.getLevelNamesMapping()[configuration.level.upper()]
-    for name in ("fileroom_storage", "fileroom_dicomweb", "fileroom_server"):
+    for name in ("fileroom_storage", "fileroom_dicomweb", "fileroom_server", *plugin_packages()):
         logging.getLogger(name).setLevel(level)
     for name, least in _TALKATIVE.items():
         logging.getLogger(name).setLevel(least)

@@ -18,18 +18,21 @@ from fileroom_server.output import (
 )
 
 
-def with_plugin(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_plugin(name: str, *, keeps_running: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Adds --config, --data and --database to a command, and gives it `context`, the plugin's PluginContext.
 
     The plugin has to be enabled; its tables are made where there are none. The storage is closed after the command.
+    What is logged goes where the configuration says; of a command that ends by itself only what is wrong is.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @with_configuration
         @wraps(command)
         def with_context(configuration: Configuration, **options: Any) -> Any:
-            from fileroom_server.wiring import storage_of_plugin
+            from fileroom_server.logs import start_logging
+            from fileroom_server.wiring import command_logging, storage_of_plugin
 
+            start_logging(configuration.logging if keeps_running else command_logging(configuration))
             with storage_of_plugin(configuration, name) as storage:
                 return command(context=storage.plugins.context(name), **options)
 

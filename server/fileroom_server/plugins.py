@@ -23,6 +23,11 @@ def installed_plugins() -> Mapping[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=_ENTRY_POINTS), key=lambda point: point.name)}
 
 
+def plugin_packages() -> set[str]:
+    """The top packages of those that are installed."""
+    return {point.module.partition(".")[0] for point in installed_plugins().values()}
+
+
 @cache
 def load_plugin(name: str) -> "Plugin":
     """Raises PluginUnusable."""

@@ -109,6 +109,8 @@ class External:
         known = self._index.contents(keys)
         unchanged: dict[int, list[ExternalOutcome]] = {}
         for number, change in enumerate(changes):
+            if change.renews:
+                continue
             outcomes = self._unchanged(change, read[number], known[change.key], origins[number])
             if outcomes is not None:
                 unchanged[number] = outcomes

@@ -41,13 +41,15 @@ class ExternalSeries:
 class ExternalChange:
     """What a source has under a key from now on; without instances and series nothing.
 
-    `takes_over` instances that another key of the same source has.
+    `takes_over` instances that another key of the same source has. `renews` makes its rows anew though nothing else is
+    told: those that share a study, and disagree about it, come in together so that the first of them tells.
     """
 
     key: str
     instances: Sequence[ExternalInstance] = ()
     series: Sequence[ExternalSeries] = ()
     takes_over: bool = False
+    renews: bool = False
 
 
 class ExternalStatus(StrEnum):

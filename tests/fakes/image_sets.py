@@ -148,10 +148,12 @@ class ImageSets:
         below = "" if image_set_id is None else f"/imageset/{image_set_id}"
         return f"arn:aws:medical-imaging:{self.events.region}:{ACCOUNT}:datastore/{datastore_id}{below}"
 
-    def create_datastore(self, name: str = "store", lossless_storage_format: str = "HTJ2K") -> Datastore:
+    def create_datastore(
+        self, name: str = "store", lossless_storage_format: str = "HTJ2K", datastore_id: str | None = None
+    ) -> Datastore:
         """A new empty data store."""
         now = self.clock.now()
-        store = Datastore(uuid.uuid4().hex, name, now, now, lossless_storage_format)
+        store = Datastore(datastore_id or uuid.uuid4().hex, name, now, now, lossless_storage_format)
         with self.lock:
             self.datastores[store.datastore_id] = store
         self._publish_datastore("Data Store Creating", store, "CREATING")

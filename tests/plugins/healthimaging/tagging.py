@@ -53,7 +53,7 @@ def tagging_index(database_url: str, pauses: Pauses = AT_ONCE) -> Iterator[Taggi
     revision = import_module("fileroom_healthimaging.migrations.0002_tags_and_import_jobs")
     with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
         revision.upgrade()
-    database = PluginConnections(engine, standard_tables(), audit=True)
+    database = PluginConnections(engine, standard_tables(), audited=True)
     try:
         yield TaggingIndex(
             engine,

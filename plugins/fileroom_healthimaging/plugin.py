@@ -1,0 +1,22 @@
+"""What the plugin declares: the object that the entry point `healthimaging` names."""
+
+from pathlib import Path
+
+from fileroom_storage.plugin import Plugin, PluginDatabase
+
+from .plugin_tables import METADATA
+from .section import HealthImagingSection
+from .views import VIEWS
+from .wiring import start
+
+plugin = Plugin(
+    name="healthimaging",
+    section=HealthImagingSection,
+    database=PluginDatabase(METADATA, Path(__file__).parent / "migrations", VIEWS),
+    start=start,
+    commands={
+        "import": "fileroom_healthimaging.import_command:import_",
+        "follow": "fileroom_healthimaging.follow_command:follow",
+        "status": "fileroom_healthimaging.status_command:status",
+    },
+)
