@@ -5,8 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from click.testing import CliRunner, Result
 from fileroom_healthimaging.dicom_import_jobs_commands import job
 from fileroom_healthimaging.tags_commands import tag
 from fileroom_server.cli import main
-from fileroom_server.plugins import installed_plugins, load_plugin
 from tests.fakes.image_set_documents import image_set_document
 from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
@@ -25,61 +23,29 @@ from tests.made import made, part10, uid
 Run = Callable[..., Result]
 COMMANDS = {"tag": tag, "job": job}
 FILEROOM = Path(sys.executable).with_name("fileroom")
-_PLUGIN = """
-from pathlib import Path
-
-from fileroom_healthimaging.section import HealthImagingSection
-from fileroom_healthimaging.tag_and_job_tables import TagAndJobTables
-from fileroom_storage.plugin import Plugin, PluginDatabase, plugin_metadata
-
-PLUGIN = Plugin(
-    name="healthimaging",
-    section=HealthImagingSection,
-    database=PluginDatabase(TagAndJobTables(plugin_metadata()).metadata, Path(__file__).parent / "migrations"),
-    commands={
-        "tag": "fileroom_healthimaging.tags_commands:tag",
-        "job": "fileroom_healthimaging.dicom_import_jobs_commands:job",
-    },
-)
-"""
 SERIES = uid(1, 1)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a configuration, with data, and with the plugin as a distribution of these two groups alone."""
+    """A folder with data, and a configuration that enables the plugin."""
     place = tmp_path_factory.mktemp("commands")
     (place / "data").mkdir()
     (place / "fileroom.toml").write_text('data = "data"\n[plugins.healthimaging]\n')
-    (place / "fileroom_tagging.py").write_text(_PLUGIN)
-    revision = import_module("fileroom_healthimaging.migrations.0002_tags_and_import_jobs")
-    (place / "migrations").mkdir()
-    text = Path(str(revision.__file__)).read_text().replace('down_revision = "0001"', "down_revision = None")
-    (place / "migrations" / "0002.py").write_text(text)
-    distribution = place / "fileroom_tagging-0.dist-info"
-    distribution.mkdir()
-    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: fileroom-tagging\nVersion: 0\n")
-    (distribution / "entry_points.txt").write_text("[fileroom.plugins]\nhealthimaging = fileroom_tagging:PLUGIN\n")
     return place
 
 
 @pytest.fixture
-def run(place: Path, aws: MedicalImaging, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(place: Path, aws: MedicalImaging, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(place)
-    monkeypatch.syspath_prepend(place)
-    monkeypatch.setenv("PYTHONPATH", str(place))
     monkeypatch.setenv("FILEROOM_CONFIG", "fileroom.toml")
-    installed_plugins.cache_clear()
-    load_plugin.cache_clear()
 
     def run(*arguments: str, code: int = 0) -> Result:
         result = CliRunner().invoke(main, ["healthimaging", *arguments])
         assert result.exit_code == code, result.output
         return result
 
-    yield run
-    installed_plugins.cache_clear()
-    load_plugin.cache_clear()
+    return run
 
 
 @pytest.fixture
