@@ -2,10 +2,12 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
 from tests.fakes.small_image_sets import FRAME_ID, ROLE, document
 from tests.made import made, part10, uid
+from tests.plugins.healthimaging.conftest import AddSeries
 
 Run = Callable[..., Result]
 COMMANDS = {"tag": tag, "job": job}
@@ -53,9 +56,16 @@ def store(medical_imaging: MedicalImaging) -> str:
     return medical_imaging.image_sets.create_datastore().datastore_id
 
 
-def test_tag_from_the_request_to_applied(run: Run, store: str, medical_imaging: MedicalImaging) -> None:
-    image_set = medical_imaging.image_sets.add(store, document(), {FRAME_ID: b"frame"})
-    asked = ("--datastore", store, "--level", "study", SERIES, "StudyDescription", "Thorax")
+def indexed(place: Path, column: str) -> list[str]:
+    """What the index has of studies, joined with their series."""
+    with closing(sqlite3.connect(place / "data" / "index.sqlite")) as connection:
+        joined = "dicom_study JOIN dicom_series ON dicom_series.study_pk = dicom_study.pk"
+        return [value for (value,) in connection.execute(f"SELECT {column} FROM {joined}")]
+
+
+def test_tag_from_the_request_to_applied(run: Run, place: Path, datastore: str, add: AddSeries) -> None:
+    image_set = add()
+    asked = ("--datastore", datastore, "--level", "study", SERIES, "StudyDescription", "Thorax")
     told = json.loads(run("tag", "request", *asked, "--json").stdout)
     assert (told["state"], told["value"], told["image_set_id"]) == ("requested", "Thorax", None)
     pk = told["id"]
@@ -67,6 +77,7 @@ def test_tag_from_the_request_to_applied(run: Run, store: str, medical_imaging: 
     assert result.stdout == f"Tag {pk} is applied: image set {image_set.image_set_id} has it since version 2.\n"
     assert result.stderr == "1 tag applied, 0 waiting, 0 failed.\n"
     assert image_set.latest.document["Study"]["DICOM"]["StudyDescription"] == "Thorax"
+    assert indexed(place, "study_description") == ["Thorax"]  # before any event has told of it
     assert run("tag", "list").stdout == ""
     [applied] = json.loads(run("tag", "list", "--all", "--json").stdout)
     assert (applied["id"], applied["state"], applied["version"], applied["due_at"]) == (pk, "applied", 2, None)
@@ -95,7 +106,11 @@ def bucket(moto: Moto, medical_imaging: MedicalImaging) -> str:
     medical_imaging.jobs.exporter = image_set_document
     bucket = moto.new_bucket()
     s3 = moto.client("s3")
-    s3.put_object(Bucket=bucket, Key="in/1.dcm", Body=part10(made()))
+    s3.put_object(
+        Bucket=bucket,
+        Key="in/1.dcm",
+        Body=part10(made(StudyInstanceUID=uid(5), SeriesInstanceUID=uid(5, 5), SOPInstanceUID=uid(5, 5, 5))),
+    )
     s3.put_object(Bucket=bucket, Key="in/notes.txt", Body=b"no DICOM")
     s3.close()
     return bucket
@@ -106,10 +121,11 @@ def start(run: Run, store: str, bucket: str, *more: str, code: int = 0) -> Resul
     return run("job", "start", "--datastore", store, "--role", ROLE, *places, *more, code=code)
 
 
-def test_job_from_the_start_to_the_outcomes(run: Run, store: str, bucket: str) -> None:
+def test_job_from_the_start_to_the_outcomes(run: Run, place: Path, store: str, bucket: str) -> None:
     kept, completed = start(run, store, bucket, "--follow").stdout.splitlines()
     pk = kept.split()[2]
     assert completed == f"Import job {pk} is completed: 1 file imported into 1 image set, 1 failed."
+    assert uid(5, 5) in indexed(place, "series_instance_uid")
     rows = [line.split("\t") for line in run("job", "outcomes", pk).stdout.splitlines()]
     assert rows[0] == ["in/notes.txt", "failed", "", "", "", "ValidationException: DICOM attributes does not exist"]
     assert (rows[1][:2], rows[1][3:]) == (["in/1.dcm", "imported"], ["1", "yes", ""])
