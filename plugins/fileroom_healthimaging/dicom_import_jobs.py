@@ -11,17 +11,17 @@ from typing import Any, Self
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from fileroom_storage.plugin import (
+    Action,
     Actor,
-    AuditAction,
     AuditEvent,
-    AuditEventId,
     AuditOutcome,
+    EventId,
     PluginConnections,
     StorageError,
     utc_now,
 )
 
-from .due_work import DueWork, Pauses, audited
+from .due_work import DueWork, Pauses
 from .tag_and_job_tables import TagAndJobTables
 
 # a job that has not ended by then is no longer asked after
@@ -174,7 +174,7 @@ class DicomImportJobs:
             row = self._row(connection, key[0])
             return ImportJob.of_row(row), [self.event(row, actor)]
 
-        return audited(self._database, work)
+        return self._database.audited(work)
 
     def read(self, pk: int) -> ImportJob:
         """Raises ImportJobNotFound."""
@@ -194,7 +194,7 @@ class DicomImportJobs:
         table, now = self._table, utc_now()
         waiting = (table.c.pk == pk, table.c.state.in_(PENDING), table.c.claimed_by.is_(None))
         statement = update(table).where(*waiting).values(due_at=now, give_up_at=now + PATIENCE)
-        audited(self._database, lambda connection: (connection.execute(statement), ()))
+        self._database.audited(lambda connection: (connection.execute(statement), ()))
         return self.read(pk)
 
     # -- files ---------------------------------------------------------------------------------------------
@@ -281,8 +281,8 @@ class DicomImportJobs:
         detail |= {name: row[name] for name in optional if row[name] is not None}
         failed = state is JobState.FAILED
         return AuditEvent(
-            AuditEventId.IMPORT,
-            AuditAction.CREATE,
+            EventId.IMPORT,
+            Action.CREATE,
             actor,
             AuditOutcome.SERIOUS_FAILURE if failed else AuditOutcome.SUCCESS,
             detail=detail,

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Table, func, select, update
 
@@ -16,7 +16,6 @@ from fileroom_storage.plugin import AuditEvent, PluginConnections, StorageError,
 
 from .tag_and_job_tables import REASON_LENGTH
 
-Result = TypeVar("Result")
 Events = Callable[[Connection, RowMapping], Sequence[AuditEvent]]
 
 
@@ -47,17 +46,6 @@ def new_owner() -> str:
     return f"{socket.gethostname()[:20]}:{os.getpid()}:{uuid.uuid4().hex[:16]}"
 
 
-def audited(database: PluginConnections, work: Callable[[Connection], tuple[Result, Sequence[AuditEvent]]]) -> Result:
-    """A transaction that may be tried again, with the events that it returns. Raises StorageUnavailable."""
-
-    def transaction(connection: Connection) -> Result:
-        result, events = work(connection)
-        database.audit(connection, events)
-        return result
-
-    return database.transaction(transaction)
-
-
 class DueWork:
     """The claims on the rows of one table. All raise StorageUnavailable."""
 
@@ -78,7 +66,7 @@ class DueWork:
         statement = select(table.c.pk).where(*due).order_by(table.c.due_at, table.c.pk).limit(20)
         with self._database.read() as connection:
             candidates: list[int] = list(connection.execute(statement).scalars())
-        return next((pk for pk in candidates if audited(self._database, partial(self._claim, pk, owner))), None)
+        return next((pk for pk in candidates if self._database.audited(partial(self._claim, pk, owner))), None)
 
     def change(self, pk: int, owner: str, values: Mapping[str, Any], events: Events | None = None) -> RowMapping:
         """Changes a row that is ours, and renews the claim unless `values` end it. Raises ClaimLost."""
@@ -92,7 +80,7 @@ class DueWork:
             row = connection.execute(select(table).where(table.c.pk == pk)).mappings().one()
             return row, events(connection, row) if events else ()
 
-        return audited(self._database, work)
+        return self._database.audited(work)
 
     def settle(self, pk: int, owner: str, values: Mapping[str, Any], events: Events) -> RowMapping:
         """Ends the work on a row in the state that `values` have. Raises ClaimLost."""
@@ -124,7 +112,7 @@ class DueWork:
         table = self._table
         ours = (table.c.claimed_by == owner, table.c.state.in_(self._pending))
         free = update(table).where(*ours).values(claimed_by=None, due_at=utc_now())
-        audited(self._database, lambda connection: (connection.execute(free), ()))
+        self._database.audited(lambda connection: (connection.execute(free), ()))
 
     def next_due(self, pks: Collection[int] | None = None) -> dt.datetime | None:
         """When the next row is due (UTC); None where all is settled."""

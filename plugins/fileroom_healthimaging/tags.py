@@ -16,17 +16,17 @@ from pydicom.valuerep import validate_value
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from fileroom_storage.plugin import (
+    Action,
     Actor,
-    AuditAction,
     AuditEvent,
-    AuditEventId,
     AuditOutcome,
+    EventId,
     PluginConnections,
     StorageError,
     utc_now,
 )
 
-from .due_work import DueWork, Pauses, audited
+from .due_work import DueWork, Pauses
 from .tag_and_job_tables import TagAndJobTables
 
 AttributeValue = str | int | float
@@ -238,7 +238,7 @@ class Tags:
             row = connection.execute(select(table).where(table.c.pk == key[0])).mappings().one()
             return Tag.of_row(row), [self.event(connection, row, actor)]
 
-        return audited(self._database, work)
+        return self._database.audited(work)
 
     def read(self, pk: int) -> Tag:
         """Raises TagNotFound."""
@@ -283,7 +283,7 @@ class Tags:
             row = self._row(connection, pk)
             return Tag.of_row(row), [self.event(connection, row, actor)]
 
-        return audited(self._database, work)
+        return self._database.audited(work)
 
     def event(self, connection: Connection, row: RowMapping, actor: Actor) -> AuditEvent:
         """What the audit log has of a tag in the state that it has come to; without its value."""
@@ -298,8 +298,8 @@ class Tags:
         optional = ("sop_instance_uid", "image_set_id", "version")
         detail |= {name: row[name] for name in optional if row[name] is not None}
         return AuditEvent(
-            AuditEventId.DICOM_INSTANCES_ACCESSED,
-            AuditAction.UPDATE,
+            EventId.DICOM_INSTANCES_ACCESSED,
+            Action.UPDATE,
             actor,
             AuditOutcome.MINOR_FAILURE if state is TagState.FAILED else AuditOutcome.SUCCESS,
             study_instance_uid=self._study_of(connection, row["series_instance_uid"]),

@@ -24,13 +24,11 @@ from .external_change import (
 )
 from .frame_source import FrameSource
 from .index.arrival import ExtractedRows
-from .index.audit.event import Action as AuditAction
-from .index.audit.event import Actor, AuditEvent
-from .index.audit.event import EventId as AuditEventId
+from .index.audit.event import Action, Actor, AuditEvent, EventId
 from .index.audit.event import Outcome as AuditOutcome
 from .index.external import Companion
+from .index.plugin_connections import PluginConnections
 from .index.plugin_database import (
-    PluginConnections,
     PluginDatabase,
     ViewSelect,
     instance_key,
@@ -125,14 +123,14 @@ def load_object(reference: str) -> Any:
 __all__ = [
     "ENTRY_POINTS",
     "TABLE_OPTIONS",
+    "Action",
     "Actor",
-    "AuditAction",
     "AuditEvent",
-    "AuditEventId",
     "AuditOutcome",
     "Companion",
     "EnabledPlugin",
     "Event",
+    "EventId",
     "ExactText",
     "ExternalChange",
     "ExternalInstance",

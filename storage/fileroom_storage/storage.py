@@ -35,7 +35,8 @@ from .index.external import ExternalIndex
 from .index.import_jobs import ImportedFile, ImportJobs, ImportOutcome, ImportState, file_digest
 from .index.index_version import IndexVersion
 from .index.maintenance import Maintenance
-from .index.plugin_database import PluginConnections, extracted_tables
+from .index.plugin_connections import PluginConnections
+from .index.plugin_database import extracted_tables
 from .index.rejection import KEY_OBJECT_SELECTION_DOCUMENT, REJECTION_MEANINGS, REJECTION_SCHEME, known_rejection_code
 from .index.resolution import Conflict, Resolution
 from .index.schema import IndexSchema
@@ -114,9 +115,8 @@ class Storage(Reading, ConflictResolution):
             sync=settings.durability != "full",
         )
 
-        self.plugins = Plugins(
-            self, settings.plugins, PluginConnections(self._engine, self._tables, audited=settings.audit)
-        )
+        connections = PluginConnections(self._engine, self._tables, audit=settings.audit)
+        self.plugins = Plugins(self, settings.plugins, connections)
 
     @classmethod
     def open(cls, settings: StorageSettings, monitor: Monitor = UNWATCHED) -> Self:

@@ -1,6 +1,6 @@
 """Transactions of plugins that are tried again, with their events in the audit log."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,9 +10,9 @@ from sqlalchemy.exc import IntegrityError
 from fileroom_storage.index.engine import create_engine
 from fileroom_storage.index.schema import upgrade
 from fileroom_storage.index.tables import standard_tables
-from fileroom_storage.plugin import Actor, AuditAction, AuditEvent, AuditEventId, PluginConnections
+from fileroom_storage.plugin import Action, Actor, AuditEvent, EventId, PluginConnections
 
-EVENT = AuditEvent(AuditEventId.APPLICATION_ACTIVITY, AuditAction.EXECUTE, Actor("server"))
+EVENT = AuditEvent(EventId.APPLICATION_ACTIVITY, Action.EXECUTE, Actor("server"))
 
 
 @pytest.fixture
@@ -32,41 +32,38 @@ def rows(engine: Engine) -> tuple[int, int]:
         return len(notes), len(connection.execute(select(standard_tables().audit_log)).all())
 
 
-def insert(connection: Connection, connections: PluginConnections) -> int:
-    pk: int = connection.execute(text("SELECT count(*) FROM notes_text")).scalar_one()
+def insert(connection: Connection) -> tuple[int, Sequence[AuditEvent]]:
+    pk = connection.execute(text("SELECT count(*) FROM notes_text")).scalar_one()
     connection.execute(text("INSERT INTO notes_text VALUES (:pk)"), {"pk": pk})
-    connections.audit(connection, [EVENT])
-    return pk
+    return pk, [EVENT]
 
 
-@pytest.mark.parametrize("audited", [False, True])
-def test_events_are_durable_with_what_they_are_of(engine: Engine, audited: bool) -> None:
-    connections = PluginConnections(engine, standard_tables(), audited=audited)
-    assert [connections.transaction(lambda connection: insert(connection, connections)) for _ in range(2)] == [0, 1]
-    assert rows(engine) == (2, 2 if audited else 0)
+@pytest.mark.parametrize("audit", [False, True])
+def test_events_are_durable_with_what_they_are_of(engine: Engine, audit: bool) -> None:
+    connections = PluginConnections(engine, standard_tables(), audit=audit)
+    assert [connections.audited(insert), connections.audited(insert)] == [0, 1]
+    assert rows(engine) == (2, 2 if audit else 0)
 
 
 def test_what_raises_leaves_nothing(engine: Engine) -> None:
-    connections = PluginConnections(engine, standard_tables(), audited=True)
-
-    def fail(connection: Connection) -> None:
-        insert(connection, connections)
+    def fail(connection: Connection) -> tuple[int, Sequence[AuditEvent]]:
+        insert(connection)
         raise ValueError("of a plugin")
 
     with pytest.raises(ValueError, match="of a plugin"):
-        connections.transaction(fail)
+        PluginConnections(engine, standard_tables(), audit=True).audited(fail)
     assert rows(engine) == (0, 0)
 
 
 def test_tried_again_where_another_was_in_its_way(engine: Engine) -> None:
-    connections = PluginConnections(engine, standard_tables(), audited=True)
-    attempts: list[int] = []
+    attempts = []
 
-    def collide(connection: Connection) -> int:
-        attempts.append(insert(connection, connections))
+    def collide(connection: Connection) -> tuple[int, Sequence[AuditEvent]]:
+        result = insert(connection)
+        attempts.append(result[0])
         if len(attempts) == 1:
             raise IntegrityError("INSERT", None, Exception())
-        return attempts[-1]
+        return result
 
-    assert connections.transaction(collide) == 0
+    assert PluginConnections(engine, standard_tables(), audit=True).audited(collide) == 0
     assert (attempts, rows(engine)) == ([0, 0], (1, 1))

@@ -49,7 +49,7 @@ def tagging_index(database_url: str, pauses: Pauses = AT_ONCE) -> Iterator[Taggi
     assert plugin.database is not None
     schema.upgrade(engine, {plugin.name: plugin.database})
     tables = TAG_AND_JOB_TABLES
-    database = PluginConnections(engine, standard_tables(), audited=True)
+    database = PluginConnections(engine, standard_tables(), audit=True)
     try:
         yield TaggingIndex(
             engine,
