@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from fileroom_server.command_actor import command_actor
 from fileroom_server.config import Configuration
 from fileroom_server.config_options import with_configuration
 from fileroom_server.output import (
@@ -41,6 +42,7 @@ def with_plugin(name: str, *, keeps_running: bool = False) -> Callable[[Callable
 
 
 __all__ = [
+    "command_actor",
     "count",
     "is_terminal",
     "printable",

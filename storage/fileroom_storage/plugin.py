@@ -24,9 +24,11 @@ from .external_change import (
 )
 from .frame_source import FrameSource
 from .index.arrival import ExtractedRows
+from .index.audit.event import Action, Actor, AuditEvent, EventId
+from .index.audit.event import Outcome as AuditOutcome
 from .index.external import Companion
+from .index.plugin_connections import PluginConnections
 from .index.plugin_database import (
-    PluginConnections,
     PluginDatabase,
     ViewSelect,
     instance_key,
@@ -36,6 +38,7 @@ from .index.plugin_database import (
 from .index.plugin_tables import PLUGIN_NAME_LENGTH
 from .index.tables import TABLE_OPTIONS
 from .index.types import ExactText, LongText, Uid, binary, microsecond_datetime, surrogate_key
+from .index.writer import utc_now
 from .parse.header import Header
 from .query.locate import StoredInstance
 
@@ -120,9 +123,14 @@ def load_object(reference: str) -> Any:
 __all__ = [
     "ENTRY_POINTS",
     "TABLE_OPTIONS",
+    "Action",
+    "Actor",
+    "AuditEvent",
+    "AuditOutcome",
     "Companion",
     "EnabledPlugin",
     "Event",
+    "EventId",
     "ExactText",
     "ExternalChange",
     "ExternalInstance",
@@ -155,4 +163,5 @@ __all__ = [
     "plugin_metadata",
     "plugin_table",
     "surrogate_key",
+    "utc_now",
 ]

@@ -9,7 +9,8 @@ from .errors import PluginUnusable, StorageError, StorageUnavailable
 from .extraction import Extraction, Extractor
 from .index.arrival import Extracted
 from .index.plugin_backfill import BackfillIndex, Pending, PluginProgress
-from .index.plugin_database import PluginConnections, PluginDatabase, extracted_tables
+from .index.plugin_connections import PluginConnections
+from .index.plugin_database import PluginDatabase, extracted_tables
 
 if TYPE_CHECKING:
     from .plugin import EnabledPlugin, Plugin, PluginContext

@@ -1,14 +1,13 @@
 """The facade of the index and the object store: what the DIMSE and DICOMweb services call."""
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Self
 
 from .attributes import standard_registry
 from .commitment import CommitmentVerifier, NotCommitted
+from .conflict_resolution import ConflictResolution
 from .consistency import Checker, Finding, FindingKind
 from .deletion import Deleter, Restoration
 from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
@@ -36,7 +35,8 @@ from .index.external import ExternalIndex
 from .index.import_jobs import ImportedFile, ImportJobs, ImportOutcome, ImportState, file_digest
 from .index.index_version import IndexVersion
 from .index.maintenance import Maintenance
-from .index.plugin_database import PluginConnections, extracted_tables
+from .index.plugin_connections import PluginConnections
+from .index.plugin_database import extracted_tables
 from .index.rejection import KEY_OBJECT_SELECTION_DOCUMENT, REJECTION_MEANINGS, REJECTION_SCHEME, known_rejection_code
 from .index.resolution import Conflict, Resolution
 from .index.schema import IndexSchema
@@ -49,18 +49,16 @@ from .index.writer import IndexWriter
 from .monitor import UNWATCHED, Monitor, Stage, StoredAs
 from .objects import FilesystemObjectStore, ObjectFile
 from .parse.encoding import EXPLICIT_VR_LITTLE_ENDIAN
-from .parse.header import Header
 from .plugins import Plugins, extraction_of, plugin_databases
-from .query import Answer, Query
+from .query import Query
 from .query.locate import StoredInstance
 from .query.reader import IndexReader
+from .reading import Reading
 from .receive import Buffer, IncomingDataSet, IncomingObject, Receiver, StoreOutcome
 from .rejection_note import rejection_note
 from .retrieve import FramePieces, Piece, Retriever, Stretch
+from .settings import StorageSettings
 from .spool import Spool, Spooled
-
-if TYPE_CHECKING:
-    from .plugin import EnabledPlugin
 
 _log = logging.getLogger(__name__)
 
@@ -70,30 +68,7 @@ ORPHAN_SECONDS = 600.0
 Observer = Callable[[Event], None]
 
 
-@dataclass(frozen=True, slots=True)
-class StorageSettings:
-    """Where the data live. `database` is a SQLAlchemy URL; None puts SQLite beside the objects in `data`.
-
-    What is deleted can be restored for `undo_time`; what is rejected for good, unless `purge_rejected`. `audit` has
-    whatever is done written to the audit log.
-    """
-
-    data: Path
-    database: str | None = None
-    durability: Literal["full", "relaxed"] = "full"
-    retrieve_ae_title: str = "FILEROOM"
-    pool: ConnectionPool = field(default_factory=ConnectionPool)
-    undo_time: timedelta = timedelta(days=7)
-    purge_rejected: bool = False
-    audit: bool = False
-    plugins: tuple["EnabledPlugin", ...] = ()
-
-    @property
-    def database_url(self) -> str:
-        return self.database or f"sqlite:///{self.data / 'index.sqlite'}"
-
-
-class Storage:
+class Storage(Reading, ConflictResolution):
     """One index and one object store. Any number of processes may open the same; each opens its own after a fork."""
 
     def __init__(self, settings: StorageSettings, monitor: Monitor = UNWATCHED) -> None:
@@ -140,7 +115,8 @@ class Storage:
             sync=settings.durability != "full",
         )
 
-        self.plugins = Plugins(self, settings.plugins, PluginConnections(self._engine, self._tables))
+        connections = PluginConnections(self._engine, self._tables, audit=settings.audit)
+        self.plugins = Plugins(self, settings.plugins, connections)
 
     @classmethod
     def open(cls, settings: StorageSettings, monitor: Monitor = UNWATCHED) -> Self:
@@ -282,69 +258,6 @@ class Storage:
         """Who gives the frames of what `external(name)` has brought."""
         self._frame_sources.register(name, source)
 
-    # -- find ----------------------------------------------------------------------------------------------
-
-    def find(self, query: Query) -> Generator[Answer, None, None]:
-        """Answers as DICOM JSON elements by tag, from a cursor: exhaust or close it. Raises InvalidQuery at once."""
-        return self._reader.find(query)
-
-    def version(self) -> tuple[int, int] | None:
-        """Another value than before once anything has been committed; None where the database cannot tell that."""
-        return self._version.read()
-
-    def count(self, query: Query) -> int:
-        return self._reader.count(query)
-
-    # -- retrieve ------------------------------------------------------------------------------------------
-
-    def locate(self, matches: Mapping[str, str], scope: Scope = None) -> Iterator[StoredInstance]:
-        """The instances under these unique keys, by study, series and instance number; those of the scope."""
-        return iter(self._reader.locate(matches, scope))
-
-    def open_object(self, instance: StoredInstance) -> BinaryIO:
-        """The object as a Part 10 file, to be closed by the caller. Raises ObjectMissing."""
-        return self._retriever.open_object(instance)
-
-    def open_stretches(self, instance: StoredInstance) -> ObjectFile:
-        """The same for reading stretches of it, once its length is what it should be. Raises ObjectDamaged too."""
-        return self._retriever.open_stretches(instance)
-
-    def read_data_set(self, instance: StoredInstance) -> bytes:
-        """The encoded data set without preamble and file meta information, as it was received."""
-        return self._retriever.read_data_set(instance)
-
-    def header(self, instance: StoredInstance) -> Header:
-        return self._retriever.header(instance)
-
-    def header_with_pixels(self, instance: StoredInstance) -> Header:
-        """As `header`, of which Pixel Data of what is elsewhere is a mere hint. Raises PixelsUnavailable."""
-        return self._retriever.header_with_pixels(instance)
-
-    def bulk_data(self, instance: StoredInstance, path: str) -> bytes:
-        """The value at a path that `Header.dicom_json` gave out. Raises InstanceNotFound."""
-        return self._retriever.bulk_data(instance, path)
-
-    def frame(self, instance: StoredInstance, number: int) -> bytes:
-        """One frame as it is encoded, counted from 1. Raises FrameOutOfRange."""
-        return next(self.frames(instance, [number]))
-
-    def frames(self, instance: StoredInstance, numbers: Iterable[int | range]) -> Iterator[bytes]:
-        """Frames by number, or by ranges of numbers. Raises FrameOutOfRange before the first is read."""
-        return self._retriever.frames(instance, numbers, lambda wanted: self._reader.frame_entries(instance.pk, wanted))
-
-    def frame_pieces(self, instance: StoredInstance, numbers: Iterable[int | range]) -> FramePieces:
-        """As `frames`, for whoever sends them without looking at them; to be closed.
-
-        Raises FrameOutOfRange, ObjectMissing, ObjectDamaged at once.
-        """
-        return self._retriever.frame_pieces(
-            instance, numbers, lambda wanted: self._reader.frame_entries(instance.pk, wanted)
-        )
-
-    def damaged(self, instances: Iterable[StoredInstance]) -> list[StoredInstance]:
-        """Those whose objects the store has lost, or has another length of; nothing is read."""
-        return [instance for instance in instances if not self._retriever.is_whole(instance)]
-
     # -- delete --------------------------------------------------------------------------------------------
 
     def delete(self, unique_keys: Mapping[str, str], actor: Actor | None = None, scope: Scope = None) -> Deletion:
@@ -397,37 +310,6 @@ class Storage:
     def purge_expired(self, actor: Actor | None = None) -> int:
         """Purges what has outlived its undo time; to be called now and then by one process or many."""
         return self._deleter.purge_expired(self.audit.actor(actor))
-
-    # -- conflicts -----------------------------------------------------------------------------------------
-
-    def conflicts(self, state: ConflictState | None = ConflictState.OPEN) -> Iterator[Conflict]:
-        return self._maintenance.conflicts(state)
-
-    def count_conflicts(self, state: ConflictState = ConflictState.OPEN) -> int:
-        return self._maintenance.count_conflicts(state)
-
-    def conflict(self, pk: int) -> Conflict:
-        """Raises InstanceNotFound."""
-        return self._maintenance.conflict(pk)
-
-    def resolve_conflict(self, pk: int, resolution: Resolution, actor: Actor | None = None) -> None:
-        """KEEP leaves the index as it is, ACCEPT takes over what the object says. Raises InstanceNotFound.
-
-        The copy that is out of use then can be restored like what was deleted.
-        """
-        conflict = self.conflict(pk)
-        arrival = None
-        if resolution is Resolution.ACCEPT:
-            location = conflict.location
-            if location is None:
-                instance = next(self.locate({"SOPInstanceUID": conflict.sop_instance_uid}), None)
-                location = instance.location if instance else None
-            if location is None:
-                raise InstanceNotFound("the object that brought the conflict is gone; resolve with `keep`")
-            arrival = self._checker.arrival(location)
-        self._maintenance.resolve(pk, resolution, arrival, self.audit.actor(actor))
-        if not self.settings.undo_time:
-            self.purge_expired(actor)
 
     # -- consistency ---------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """A lineage of Alembic's revisions: that of the core, and one for each plugin, each with a version of its own."""
 
+import ast
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,17 +40,29 @@ class Lineage:
 
     def head(self) -> str:
         """The newest revision. Raises SchemaNotCurrent where there is none."""
-        from alembic.script import ScriptDirectory
-
-        revision = ScriptDirectory.from_config(self.config()).get_current_head()
-        if revision is None:
-            raise SchemaNotCurrent(f"{self.subject} has no migrations; install what brings it again")
-        return revision
+        before = self._before()
+        heads = before.keys() - before.values()
+        if len(heads) != 1:
+            raise SchemaNotCurrent(f"{self.subject} has no single newest migration; install what brings it again")
+        return heads.pop()
 
     def known(self) -> set[str]:
-        from alembic.script import ScriptDirectory
+        return set(self._before())
 
-        return {script.revision for script in ScriptDirectory.from_config(self.config()).walk_revisions()}
+    def _before(self) -> dict[str, str | None]:
+        """Each revision and the one before it, as Alembic would find them; loading that takes a third of a second."""
+        before: dict[str, str | None] = {}
+        for file in self.revisions.glob("[!_]*.py"):
+            facts = {
+                target.id: ast.literal_eval(statement.value)
+                for statement in ast.parse(file.read_bytes()).body
+                if isinstance(statement, ast.Assign)
+                for target in statement.targets
+                if isinstance(target, ast.Name) and target.id in ("revision", "down_revision")
+            }
+            if "revision" in facts:
+                before[facts["revision"]] = facts.get("down_revision")
+        return before
 
     def upgrade(self, engine: Engine, revision: str = "head") -> None:
         from alembic import command

@@ -1,22 +1,19 @@
-"""What a plugin has in the database of the index: tables, their migrations, views; and how it gets there."""
+"""What a plugin has in the database of the index: tables, their migrations, views."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, ForeignKey, MetaData, Table
+from sqlalchemy import Column, ForeignKey, MetaData, Table
 
-from .engine import unavailable_errors, write_transaction
+from .plugin_tables import INSTANCE_KEY
 from .tables import NAMING, TABLE_OPTIONS, Tables, standard_tables
 from .types import surrogate_key
 
 # Makes the SELECT of a view for a database: "sqlite", "mysql" (MariaDB too) or "postgresql".
 ViewSelect = Callable[[str], str]
-
-INSTANCE_KEY = "instance_pk"
 
 
 @dataclass(frozen=True)
@@ -56,22 +53,3 @@ def _core() -> Tables:
 def extracted_tables(database: PluginDatabase) -> dict[str, Table]:
     """Those that `extract` gives rows for, by name, each after those that it refers to."""
     return {table.name: table for table in database.metadata.sorted_tables if INSTANCE_KEY in table.c}
-
-
-class PluginConnections:
-    """Connections to the index for a plugin. What it raises where the database is away is StorageUnavailable."""
-
-    def __init__(self, engine: Engine, tables: Tables) -> None:
-        self.engine = engine
-        self.tables = tables  # of the core; a plugin reads them, and writes none
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        with unavailable_errors(), self.engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction, committed at the end; durable where the index is."""
-        with unavailable_errors(), write_transaction(self.engine) as connection:
-            yield connection

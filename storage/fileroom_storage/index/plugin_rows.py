@@ -15,8 +15,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from .arrival import Extracted
 from .database_errors import cannot_connect, is_full, is_read_only
 from .engine import is_retryable
-from .plugin_database import INSTANCE_KEY
-from .plugin_tables import ERROR_LENGTH
+from .plugin_tables import ERROR_LENGTH, INSTANCE_KEY
 from .tables import Tables
 
 _log = logging.getLogger(__name__)

@@ -6,6 +6,8 @@ from sqlalchemy import Column, ForeignKey, Integer, Table, UniqueConstraint
 
 from .types import ExactText, LongText, microsecond_datetime, surrogate_key
 
+# in tables that plugins extract rows for: that of the instance
+INSTANCE_KEY = "instance_pk"
 PLUGIN_NAME_LENGTH = 24
 ERROR_LENGTH = 64
 

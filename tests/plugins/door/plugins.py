@@ -26,7 +26,9 @@ _REVISION = """
 import sqlalchemy as sa
 from alembic import op
 from fileroom_storage.plugin import TABLE_OPTIONS, ExactText, surrogate_key
-revision, down_revision, branch_labels, depends_on = {revision!r}, {before!r}, None, None
+revision = {revision!r}
+down_revision = {before!r}
+branch_labels = depends_on = None
 
 def upgrade():
     {steps}

@@ -6,6 +6,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from fileroom_storage.errors import SchemaNotCurrent
@@ -125,3 +126,10 @@ def test_an_index_of_the_first_schema_is_upgraded_with_what_it_holds(database_ur
         assert connection.execute(text("SELECT issuer_of_patient_id FROM dicom_issuer")).scalars().all() == ["HOSPITAL"]
         assert connection.execute(text("SELECT * FROM deletion")).all() == []
     engine.dispose()
+
+
+def test_revisions_are_those_that_alembic_finds() -> None:
+    lineage = core_lineage()
+    scripts = ScriptDirectory.from_config(lineage.config())
+    assert lineage.head() == scripts.get_current_head()
+    assert lineage.known() == {script.revision for script in scripts.walk_revisions()}
