@@ -6,11 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Event
+from typing import Protocol
 
 from fileroom_storage.plugin import StorageError, StorageUnavailable
 
 from .aws import AwsNotAllowed, AwsNotFound
-from .image_set_index import ImageSetIndex
 from .image_set_service import ImageSetService
 from .image_set_version import DELETED, ImageSetName, ImageSetVersion
 from .invalid_document import InvalidDocument
@@ -19,6 +19,23 @@ _log = logging.getLogger(__name__)
 
 BATCH = 40  # image sets of one transaction
 _BATCH_SIZE = 64 << 20  # bytes of documents, compressed as they are, of one transaction
+
+
+class Outcome(Protocol):
+    """What became of a version that the index was told, as ImageSetIndex says it."""
+
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def unusable(self) -> Sequence[str]: ...
+
+
+class Index(Protocol):
+    """Who takes versions of image sets: ImageSetIndex."""
+
+    def tell(self, versions: Sequence[ImageSetVersion]) -> Sequence[Outcome]:
+        """Takes all in one transaction, and returns once that is durable. Raises StorageUnavailable."""
+        ...
 
 
 class Status(StrEnum):
@@ -36,7 +53,7 @@ class Taken:
 class Intake:
     """Asks the service for several image sets at once. `stopping` lets it end before all are asked for."""
 
-    def __init__(self, service: ImageSetService, index: ImageSetIndex, threads: int, stopping: Event) -> None:
+    def __init__(self, service: ImageSetService, index: Index, threads: int, stopping: Event) -> None:
         self._service = service
         self._index = index
         self._threads = threads
