@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import select
 
 from fileroom_healthimaging import following as following_module
 from fileroom_healthimaging.aws import AwsClients
@@ -15,6 +16,7 @@ from fileroom_healthimaging.event_queue import EventQueue
 from fileroom_healthimaging.following import Following, reconcile_repeatedly
 from fileroom_healthimaging.image_set_service import ImageSetService
 from fileroom_healthimaging.intake import Intake
+from fileroom_healthimaging.plugin_tables import TABLES
 from fileroom_healthimaging.reconciliation import Reconciliation
 from fileroom_storage.attributes import Level
 from fileroom_storage.errors import StorageUnavailable
@@ -121,6 +123,19 @@ def test_twice_and_out_of_order(
     # of each image set there is what the service says of it now, however many events told of it
     assert max(index.batches) > 1
     assert sorted(map(str, index.known_versions(made[0].datastore_id).values())) == [*"11112222"]
+
+
+def test_history(follow: Run, aws: MedicalImaging, add: AddSeries, storage: Storage) -> None:
+    """Versions that were over before the first event was read are in it too."""
+    aws.events.hold()
+    image_set = add(1)
+    for version in ("1", "2"):
+        update(aws.client(), image_set, DESCRIPTION, version)
+    aws.events.release()
+    follow()
+    with storage.plugins.context("healthimaging").database.read() as connection:
+        found = connection.execute(select(TABLES.version.c.version_id, TABLES.version.c.workflow_status)).all()
+    assert sorted(map(tuple, found)) == [(1, "CREATED"), (2, "UPDATED"), (3, "UPDATED")]
 
 
 def test_what_cannot_be_read_is_left_to_the_queue(
