@@ -68,14 +68,16 @@ class ImageSetService:
             self._clients.medical_imaging.get_datastore(datastoreId=datastore_id)
 
     def versions(self, name: ImageSetName) -> list[ImageSetVersion]:
-        """All versions without their documents, oldest first."""
+        """All versions without their documents, oldest first; none where the service tells of none any more."""
         found: list[ImageSetVersion] = []
         token: dict[str, str] = {}
         while True:
-            with translated(f"the versions of image set {name}"):
-                answer = self._clients.medical_imaging.list_image_set_versions(
-                    **_parameters(name), maxResults=_PAGE, **token
-                )
+            try:
+                with translated(f"the versions of image set {name}"):
+                    client = self._clients.medical_imaging
+                    answer = client.list_image_set_versions(**_parameters(name), maxResults=_PAGE, **token)
+            except AwsNotFound:
+                return []  # it is deleted
             # the model writes it with a capital here, and only here
             found += [
                 _version(name, told, told.get("ImageSetWorkflowStatus")) for told in answer["imageSetPropertiesList"]

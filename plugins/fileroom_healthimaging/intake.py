@@ -1,5 +1,6 @@
 """Image sets as the service has them now → the index; by events, by reconciliation and by import alike."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,26 +15,26 @@ from .image_set_service import ImageSetService
 from .image_set_version import DELETED, ImageSetName, ImageSetVersion
 from .invalid_document import InvalidDocument
 
+_log = logging.getLogger(__name__)
+
 BATCH = 40  # image sets of one transaction
 _BATCH_SIZE = 64 << 20  # bytes of documents, compressed as they are, of one transaction
 
 
 class Outcome(Protocol):
-    """What became of a version that the index was told; `error` where it could not take it."""
+    """What became of a version that the index was told, as ImageSetIndex says it."""
 
     @property
     def error(self) -> str | None: ...
+    @property
+    def unusable(self) -> Sequence[str]: ...
 
 
 class Index(Protocol):
-    """What of ImageSetIndex is needed here."""
+    """Who takes versions of image sets: ImageSetIndex."""
 
     def tell(self, versions: Sequence[ImageSetVersion]) -> Sequence[Outcome]:
         """Takes all in one transaction, and returns once that is durable. Raises StorageUnavailable."""
-        ...
-
-    def known_versions(self, datastore_id: str) -> Mapping[str, int | None]:
-        """By id, of the image sets that are not deleted. Raises StorageUnavailable."""
         ...
 
 
@@ -65,13 +66,10 @@ class Intake:
         """
         results: dict[ImageSetName, Taken] = {}
         with ThreadPoolExecutor(self._threads, thread_name_prefix="healthimaging") as pool:
-            asked = {name: pool.submit(self._latest, name, version) for name, version in told_versions.items()}
+            asked = {name: pool.submit(self._versions, name, version) for name, version in told_versions.items()}
             batch: list[ImageSetVersion] = []
             for name, future in asked.items():
-                version = _result(name, future, results)
-                if version is None:
-                    continue
-                batch.append(version)
+                batch += _result(name, future, results)
                 if is_full(batch):
                     results |= self.tell(batch)
                     batch = []
@@ -79,25 +77,32 @@ class Intake:
         return results
 
     def tell(self, versions: Sequence[ImageSetVersion]) -> dict[ImageSetName, Taken]:
-        """Versions of different image sets, in one transaction."""
+        """In one transaction; of several versions of an image set the last one decides what has become of it."""
         if not versions:
             return {}
         try:
             outcomes = self._index.tell(versions)
         except StorageUnavailable as error:
             return {version.name: Taken(Status.UNAVAILABLE, str(error)) for version in versions}
+        for version, outcome in zip(versions, outcomes, strict=True):
+            if outcome.unusable:
+                number = len(outcome.unusable)
+                _log.warning("image set %s: %d instances have no rows: %s", version.name, number, outcome.unusable[0])
         return {
             version.name: Taken(Status.TAKEN) if outcome.error is None else Taken(Status.UNUSABLE, outcome.error)
             for version, outcome in zip(versions, outcomes, strict=True)
         }
 
-    def _latest(self, name: ImageSetName, told_version: int | None) -> ImageSetVersion:
+    def _versions(self, name: ImageSetName, told_version: int | None) -> list[ImageSetVersion]:
+        """The latest version, and before it those that went before, for the history."""
         if self._stopping.is_set():
             raise StorageUnavailable("it was not asked for, as all is to end")
         version = self._service.latest(name)
         if version is None:
-            return ImageSetVersion(name.datastore_id, name.image_set_id, told_version, DELETED)
-        return version
+            return [ImageSetVersion(name.datastore_id, name.image_set_id, told_version, DELETED)]
+        latest = version.version_id or 1
+        before = self._service.versions(name) if latest > 1 else []
+        return [*(one for one in before if (one.version_id or 0) < latest), version]
 
 
 def is_full(batch: Sequence[ImageSetVersion]) -> bool:
@@ -120,8 +125,8 @@ def batches(versions: Iterator[ImageSetVersion]) -> Iterator[list[ImageSetVersio
 
 
 def _result(
-    name: ImageSetName, future: Future[ImageSetVersion], results: dict[ImageSetName, Taken]
-) -> ImageSetVersion | None:
+    name: ImageSetName, future: Future[list[ImageSetVersion]], results: dict[ImageSetName, Taken]
+) -> list[ImageSetVersion]:
     try:
         return future.result()
     except (StorageUnavailable, AwsNotAllowed, AwsNotFound) as error:
@@ -129,4 +134,4 @@ def _result(
         results[name] = Taken(Status.UNAVAILABLE, str(error))
     except (StorageError, InvalidDocument) as error:
         results[name] = Taken(Status.UNUSABLE, str(error))
-    return None
+    return []

@@ -7,9 +7,10 @@ from threading import Event
 
 from fileroom_storage.plugin import StorageUnavailable
 
+from .image_set_index import ImageSetIndex
 from .image_set_service import ImageSetService
 from .image_set_version import ImageSetName
-from .intake import BATCH, Index, Intake, Status, Taken
+from .intake import BATCH, Intake, Status, Taken
 
 
 @dataclass(slots=True)
@@ -32,7 +33,7 @@ Progress = Callable[[Reconciled], None]
 class Reconciliation:
     """Nothing is taken for gone unless the whole list was had, and the service itself says so of it."""
 
-    def __init__(self, service: ImageSetService, index: Index, intake: Intake, stopping: Event) -> None:
+    def __init__(self, service: ImageSetService, index: ImageSetIndex, intake: Intake, stopping: Event) -> None:
         self._service = service
         self._index = index
         self._intake = intake

@@ -1,5 +1,6 @@
 """What the tests of sources, events and frames share: a data store of the fake service, and ways to it."""
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,14 +10,16 @@ import pytest
 from fileroom_healthimaging.aws import AwsClients
 from fileroom_healthimaging.image_set_service import ImageSetService
 from fileroom_healthimaging.intake import Intake
+from fileroom_healthimaging.plugin import plugin
 from fileroom_healthimaging.section import HealthImagingSection
+from fileroom_storage.plugin import EnabledPlugin
 from fileroom_storage.storage import Storage, StorageSettings
 from tests.fakes.image_sets import ImageSet
 from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
 from tests.fakes.small_image_sets import FRAME_ID, document
 from tests.made import CT_IMAGE_STORAGE
-from tests.plugins.healthimaging.storage_index import StorageIndex
+from tests.plugins.healthimaging.watched_index import WatchedIndex
 
 AddSeries = Callable[..., ImageSet]
 
@@ -51,16 +54,29 @@ def service(clients: AwsClients) -> ImageSetService:
     return ImageSetService(clients)
 
 
-@pytest.fixture
-def storage(tmp_path: Path) -> Iterator[Storage]:
-    with Storage.open(StorageSettings(tmp_path / "data")) as storage:
+@pytest.fixture(scope="session")
+def empty_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with nothing in it but the index, which takes a while to make."""
+    data = tmp_path_factory.mktemp("empty") / "data"
+    with Storage.open(_settings(data, HealthImagingSection())) as storage:
         storage.create_schema_if_empty()
+    return data
+
+
+@pytest.fixture
+def storage(tmp_path: Path, empty_data: Path, section: HealthImagingSection) -> Iterator[Storage]:
+    shutil.copytree(empty_data, tmp_path / "data")
+    with Storage.open(_settings(tmp_path / "data", section)) as storage:
         yield storage
 
 
+def _settings(data: Path, section: HealthImagingSection) -> StorageSettings:
+    return StorageSettings(data, plugins=(EnabledPlugin(plugin, section),))
+
+
 @pytest.fixture
-def index(storage: Storage) -> StorageIndex:
-    return StorageIndex(storage)
+def index(storage: Storage) -> WatchedIndex:
+    return WatchedIndex(storage.plugins.context("healthimaging"))
 
 
 @pytest.fixture
@@ -69,7 +85,7 @@ def stopping() -> threading.Event:
 
 
 @pytest.fixture
-def intake(service: ImageSetService, index: StorageIndex, stopping: threading.Event) -> Intake:
+def intake(service: ImageSetService, index: WatchedIndex, stopping: threading.Event) -> Intake:
     return Intake(service, index, 4, stopping)
 
 

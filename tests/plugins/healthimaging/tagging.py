@@ -64,6 +64,7 @@ def tagging_index(database_url: str, pauses: Pauses = AT_ONCE) -> Iterator[Taggi
 @dataclass(frozen=True)
 class Outcome:
     error: str | None = None
+    unusable: tuple[str, ...] = ()
 
 
 class RecordingIndex:

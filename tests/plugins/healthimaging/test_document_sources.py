@@ -18,7 +18,7 @@ from fileroom_storage.errors import StorageUnavailable
 from fileroom_storage.storage import Query, Storage
 from tests.fakes.moto_server import Moto
 from tests.plugins.healthimaging.conftest import AddSeries
-from tests.plugins.healthimaging.storage_index import StorageIndex
+from tests.plugins.healthimaging.watched_index import WatchedIndex
 
 
 def test_a_file_whatever_its_name(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ class TestImport:
     def run(
         self,
         intake: Intake,
-        index: StorageIndex,
+        index: WatchedIndex,
         clients: AwsClients,
         service: Any,
         stopping: Any,
@@ -161,13 +161,13 @@ class TestImport:
         run.run(f"datastore:{datastore}/{add(2).image_set_id}")
         assert sum(1 for _ in storage.find(Query(Level.SERIES))) == 1
 
-    def test_the_same_image_set_twice(self, run: Import, folder: Path, storage: Storage, index: StorageIndex) -> None:
+    def test_the_same_image_set_twice(self, run: Import, folder: Path, storage: Storage, index: WatchedIndex) -> None:
         (folder / "4.json").write_bytes((folder / "1.json").read_bytes())
         run.run(str(folder))
         assert sum(1 for _ in storage.find(Query(Level.IMAGE))) == 3
         assert index.batches == [2, 1]
 
-    def test_the_index_is_away(self, run: Import, folder: Path, index: StorageIndex) -> None:
+    def test_the_index_is_away(self, run: Import, folder: Path, index: WatchedIndex) -> None:
         index.failure = StorageUnavailable("the database is away")
         run.run(str(folder))
         assert run.done.failures[str(folder / "1.json")] == "the database is away"

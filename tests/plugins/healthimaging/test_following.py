@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import select
 
 from fileroom_healthimaging import following as following_module
 from fileroom_healthimaging.aws import AwsClients
@@ -15,6 +16,7 @@ from fileroom_healthimaging.event_queue import EventQueue
 from fileroom_healthimaging.following import Following, reconcile_repeatedly
 from fileroom_healthimaging.image_set_service import ImageSetService
 from fileroom_healthimaging.intake import Intake
+from fileroom_healthimaging.plugin_tables import TABLES
 from fileroom_healthimaging.reconciliation import Reconciliation
 from fileroom_storage.attributes import Level
 from fileroom_storage.errors import StorageUnavailable
@@ -24,7 +26,7 @@ from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
 from tests.fakes.small_image_sets import DESCRIPTION, named, update
 from tests.plugins.healthimaging.conftest import AddSeries
-from tests.plugins.healthimaging.storage_index import StorageIndex
+from tests.plugins.healthimaging.watched_index import WatchedIndex
 
 Run = Callable[[], None]
 
@@ -92,7 +94,7 @@ def instances(storage: Storage) -> int:
 
 
 def test_created_updated_deleted(
-    follow: Run, aws: MedicalImaging, add: AddSeries, storage: Storage, index: StorageIndex, following: Following
+    follow: Run, aws: MedicalImaging, add: AddSeries, storage: Storage, index: WatchedIndex, following: Following
 ) -> None:
     kept, gone = add(1, 2), add(2, 3)
     follow()
@@ -101,14 +103,12 @@ def test_created_updated_deleted(
     aws.client().delete_image_set(**named(gone))
     follow()
     assert instances(storage) == 2
-    assert {one.image_set_id: one.version_id for one in index.versions.values() if one.document} == {
-        kept.image_set_id: 2
-    }
+    assert index.known_versions(kept.datastore_id) == {kept.image_set_id: 2}
     assert following.done.unusable == 0
 
 
 def test_twice_and_out_of_order(
-    follow: Run, aws: MedicalImaging, add: AddSeries, storage: Storage, index: StorageIndex
+    follow: Run, aws: MedicalImaging, add: AddSeries, storage: Storage, index: WatchedIndex
 ) -> None:
     aws.events.hold()
     aws.events.copies = 3
@@ -122,7 +122,20 @@ def test_twice_and_out_of_order(
     assert instances(storage) == 8
     # of each image set there is what the service says of it now, however many events told of it
     assert max(index.batches) > 1
-    assert [one.version_id for one in index.versions.values()].count(2) == 4
+    assert sorted(map(str, index.known_versions(made[0].datastore_id).values())) == [*"11112222"]
+
+
+def test_history(follow: Run, aws: MedicalImaging, add: AddSeries, storage: Storage) -> None:
+    """Versions that were over before the first event was read are in it too."""
+    aws.events.hold()
+    image_set = add(1)
+    for version in ("1", "2"):
+        update(aws.client(), image_set, DESCRIPTION, version)
+    aws.events.release()
+    follow()
+    with storage.plugins.context("healthimaging").database.read() as connection:
+        found = connection.execute(select(TABLES.version.c.version_id, TABLES.version.c.workflow_status)).all()
+    assert sorted(map(tuple, found)) == [(1, "CREATED"), (2, "UPDATED"), (3, "UPDATED")]
 
 
 def test_what_cannot_be_read_is_left_to_the_queue(
@@ -192,7 +205,7 @@ def test_one_image_set_that_the_service_cannot_give(
 
 
 def test_an_outage_of_the_database(
-    follow: Run, index: StorageIndex, add: AddSeries, storage: Storage, queue: EventQueue, following: Following
+    follow: Run, index: WatchedIndex, add: AddSeries, storage: Storage, queue: EventQueue, following: Following
 ) -> None:
     add(1)
     index.failure = StorageUnavailable("the database is away")
@@ -205,7 +218,7 @@ def test_an_outage_of_the_database(
 def test_nothing_is_deleted_before_it_is_durable(
     following: Following,
     queue: EventQueue,
-    index: StorageIndex,
+    index: WatchedIndex,
     add: AddSeries,
     storage: Storage,
     stopping: threading.Event,
@@ -255,7 +268,7 @@ def test_another_datastore(
 class TestReconciliation:
     @pytest.fixture
     def reconciliation(
-        self, service: ImageSetService, index: StorageIndex, intake: Intake, stopping: threading.Event
+        self, service: ImageSetService, index: WatchedIndex, intake: Intake, stopping: threading.Event
     ) -> Reconciliation:
         return Reconciliation(service, index, intake, stopping)
 
@@ -266,7 +279,7 @@ class TestReconciliation:
         add: AddSeries,
         storage: Storage,
         datastore: str,
-        index: StorageIndex,
+        index: WatchedIndex,
     ) -> None:
         kept, changed, gone = add(1), add(2), add(3)
         first = reconciliation.run(datastore)

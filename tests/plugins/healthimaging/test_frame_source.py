@@ -24,7 +24,7 @@ from tests.fakes.image_set_documents import image_set_document
 from tests.fakes.image_sets import ImageSet
 from tests.fakes.medical_imaging import MedicalImaging
 from tests.made import made, part10, uid
-from tests.plugins.healthimaging.storage_index import SOURCE, StorageIndex
+from tests.plugins.healthimaging.watched_index import WatchedIndex
 
 NUMBER = 12
 PIXELS = np.arange(NUMBER * 64 * 64, dtype=np.uint16).reshape(NUMBER, 64, 64)
@@ -47,7 +47,7 @@ def multi_frame() -> bytes:
 
 
 @pytest.fixture
-def image_set(aws: MedicalImaging, datastore: str, index: StorageIndex) -> ImageSet:
+def image_set(aws: MedicalImaging, datastore: str, index: WatchedIndex) -> ImageSet:
     document, frames = image_set_document([multi_frame()], frames_of)
     image_set = aws.image_sets.add(datastore, document, frames)
     named = orjson.dumps(image_set.latest.document)
@@ -63,10 +63,10 @@ def cache(tmp_path: Path) -> FrameCache:
 
 @pytest.fixture
 def source(
-    service: ImageSetService, index: StorageIndex, cache: FrameCache, storage: Storage
+    service: ImageSetService, index: WatchedIndex, cache: FrameCache, storage: Storage
 ) -> Iterator[HealthImagingFrames]:
     source = HealthImagingFrames(service, index.frames_of, cache, 4)
-    storage.register_frame_source(SOURCE, source)
+    storage.register_frame_source("healthimaging", source)
     yield source
     source.close()
 
