@@ -14,7 +14,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-large faults fuzz fuzz-atheris screenshots bench bench-scale bench-memory lint format docs lock audit-dependencies clean
+.PHONY: help serve test test-large faults fuzz fuzz-atheris screenshots bench bench-scale bench-memory bench-healthimaging lint format docs lock audit-dependencies clean
 
 help: ## show this list
 	@echo "fileroom: what there is to do"
@@ -54,6 +54,9 @@ bench-scale: $(VENV)/test.stamp ## measure queries and ingest in indexes of a th
 
 bench-memory: $(VENV)/test.stamp ## measure what the server's processes occupy: 2 GiB objects, idle associations, 50,000 stores
 	$(BIN)/python -m benchmarks.memory $(ARGS)
+
+bench-healthimaging: $(VENV)/test.stamp ## measure image sets a second into the index, beside one commit a statement
+	$(BIN)/python -m benchmarks.healthimaging
 
 lint: $(VENV)/test.stamp ## style, format, types and import contracts, without the tests
 	$(BIN)/ruff check .
