@@ -330,8 +330,6 @@ def test_status(site: Site) -> None:
     [store] = told["datastores"]
     assert (store["image_sets"], store["problem"]) == (2, None)
     assert told["queue"]["problem"] is None
-    plain = site.fileroom("status").stdout.splitlines()
-    assert plain[0].split("\t")[1:] == ["2", "answers"]
 
 
 def test_following_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
@@ -348,15 +346,8 @@ def test_following_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "stopped.json").read_text())["image_sets"] >= 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "told"),
-    [
-        (["import", "datastore:1"], 2, "datastore:ID/IMAGESETID"),
-        (["import", "s3://no-such-bucket-anywhere/x"], 1, "is not there"),
-    ],
-)
-def test_what_is_wrong_is_told(site: Site, arguments: list[str], code: int, told: str) -> None:
-    assert told in site.fileroom(*arguments, code=code).stderr
+def test_what_is_wrong_is_told(site: Site) -> None:
+    assert "is not there" in site.fileroom("import", "s3://no-such-bucket-anywhere/x", code=1).stderr
 
 
 def test_help_shows_an_example() -> None:
