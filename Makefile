@@ -27,8 +27,8 @@ serve: $(VENV)/runtime.stamp ## install what is needed and start the server; mor
 test: $(VENV)/test.stamp ## install what the tests need (Debian packages too), then check everything
 	@tests/install-debian-packages $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory lint
-	@# the tests of a module share their servers, so they stay in one process
-	$(BIN)/pytest -n 2 --dist loadscope $(ARGS)
+	@# the tests of a module share their servers, so they stay in one process; tests/conftest.py says which begin
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: $(VENV)/test.stamp ## feed thousands of damaged inputs to all that reads from the network, and schemathesis' requests
 	FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),500) $(BIN)/pytest -n 2 --timeout=0 tests/fuzz tests/dicomweb/test_openapi.py $(ARGS)

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
     from tests.fakes.moto_server import Moto
 
 
+# Modules of minutes, the longest first: begun last, one of them keeps one process busy while the others have ended.
+LONGEST = (
+    "faults/test_kill_9.py",
+    "faults/test_databases_away.py",
+    "conformance/test_rendering.py",
+    "conformance/test_metadata_of_every_file.py",
+    "conformance/test_store_round_trip.py",
+    "conformance/test_every_file.py",
+    "conformance/test_frames_as_stored.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
     """Fresh databases of any kind: `with databases.fresh("mariadb", tmp_path) as url`. One server a test process."""

@@ -138,7 +138,7 @@ def _follower(work: TagsAndJobs) -> "ImportJobFollower":
     clients = work.clients.medical_imaging, work.clients.s3  # first: they say what to do where boto3 is not installed
     from .dicom_import_jobs_following import ImportJobFollower
 
-    return ImportJobFollower(work.jobs, *clients, work.actor)
+    return ImportJobFollower(work.jobs, *clients, work.actor, work.take)
 
 
 def _follow(

@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fileroom_server.plugin import command_actor, with_plugin
-from fileroom_storage.plugin import Actor, PluginContext, plugin_metadata
+from fileroom_storage.plugin import Actor, PluginContext
 
 from .aws import AwsClients
 from .dicom_import_jobs import DicomImportJobs
-from .tag_and_job_tables import TagAndJobTables
+from .plugin_tables import TAG_AND_JOB_TABLES
 from .tags import Tags
+
+if TYPE_CHECKING:
+    from .tagged_image_sets import TakeIn
 
 Worked = TypeVar("Worked")
 
@@ -33,6 +36,7 @@ class TagsAndJobs:
     jobs: DicomImportJobs
     actor: Actor
     clients: AwsClients
+    take: "TakeIn"
 
 
 def with_tags_and_jobs(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,13 +45,12 @@ def with_tags_and_jobs(command: Callable[..., Any]) -> Callable[..., Any]:
     @with_plugin("healthimaging")
     @wraps(command)
     def with_work(context: PluginContext, **options: Any) -> Any:
-        tables = TagAndJobTables(plugin_metadata())
-        tags, jobs = Tags(context.database, tables), DicomImportJobs(context.database, tables)
-        clients = AwsClients(context.section)
-        try:
-            return command(work=TagsAndJobs(tags, jobs, command_actor(), clients), **options)
-        finally:
-            clients.close()
+        from .wiring import parts
+
+        tags = Tags(context.database, TAG_AND_JOB_TABLES)
+        jobs = DicomImportJobs(context.database, TAG_AND_JOB_TABLES)
+        with parts(context) as of_it:
+            return command(work=TagsAndJobs(tags, jobs, command_actor(), of_it.clients, of_it.intake.take), **options)
 
     return with_work
 

@@ -96,7 +96,7 @@ def run(work: TagsAndJobs, wait: bool, as_json: bool) -> None:
     from .tagged_image_sets import TaggedImageSets
     from .tags_applying import TagUpdates
 
-    updates = TagUpdates(work.tags, TaggedImageSets(client), work.actor)
+    updates = TagUpdates(work.tags, TaggedImageSets(client), work.actor, work.take)
     done: dict[int, Tag] = {}
     with ended_by_signals():
         for one in worked_through(updates.apply_next, work.tags.work.next_due, wait=wait):

@@ -3,22 +3,21 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
-from alembic.operations import Operations
-from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, select
 
 from fileroom_healthimaging.dicom_import_jobs import DicomImportJobs
 from fileroom_healthimaging.due_work import Pauses
 from fileroom_healthimaging.image_set_version import ImageSetVersion
+from fileroom_healthimaging.plugin import plugin
+from fileroom_healthimaging.plugin_tables import TAG_AND_JOB_TABLES
 from fileroom_healthimaging.tag_and_job_tables import TagAndJobTables
 from fileroom_healthimaging.tags import Tags
 from fileroom_storage.index import schema
 from fileroom_storage.index.engine import create_engine
 from fileroom_storage.index.tables import standard_tables
-from fileroom_storage.plugin import Actor, PluginConnections, plugin_metadata
+from fileroom_storage.plugin import Actor, PluginConnections
 
 ACTOR = Actor("command line", "tester")
 # an attempt follows the last one at once, and what a dead process was at is free at once
@@ -46,13 +45,10 @@ class TaggingIndex:
 
 @contextmanager
 def tagging_index(database_url: str, pauses: Pauses = AT_ONCE) -> Iterator[TaggingIndex]:
-    with schema.IndexSchema(database_url) as index_schema:
-        index_schema.upgrade()
-    tables = TagAndJobTables(plugin_metadata())
     engine = create_engine(database_url)
-    revision = import_module("fileroom_healthimaging.migrations.0002_tags_and_import_jobs")
-    with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
-        revision.upgrade()
+    assert plugin.database is not None
+    schema.upgrade(engine, {plugin.name: plugin.database})
+    tables = TAG_AND_JOB_TABLES
     database = PluginConnections(engine, standard_tables(), audit=True)
     try:
         yield TaggingIndex(

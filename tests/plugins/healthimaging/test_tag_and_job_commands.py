@@ -2,11 +2,12 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,71 +16,39 @@ from click.testing import CliRunner, Result
 from fileroom_healthimaging.dicom_import_jobs_commands import job
 from fileroom_healthimaging.tags_commands import tag
 from fileroom_server.cli import main
-from fileroom_server.plugins import installed_plugins, load_plugin
 from tests.fakes.image_set_documents import image_set_document
 from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
 from tests.fakes.small_image_sets import FRAME_ID, ROLE, document
 from tests.made import made, part10, uid
+from tests.plugins.healthimaging.conftest import AddSeries
 
 Run = Callable[..., Result]
 COMMANDS = {"tag": tag, "job": job}
 FILEROOM = Path(sys.executable).with_name("fileroom")
-_PLUGIN = """
-from pathlib import Path
-
-from fileroom_healthimaging.section import HealthImagingSection
-from fileroom_healthimaging.tag_and_job_tables import TagAndJobTables
-from fileroom_storage.plugin import Plugin, PluginDatabase, plugin_metadata
-
-PLUGIN = Plugin(
-    name="healthimaging",
-    section=HealthImagingSection,
-    database=PluginDatabase(TagAndJobTables(plugin_metadata()).metadata, Path(__file__).parent / "migrations"),
-    commands={
-        "tag": "fileroom_healthimaging.tags_commands:tag",
-        "job": "fileroom_healthimaging.dicom_import_jobs_commands:job",
-    },
-)
-"""
 SERIES = uid(1, 1)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a configuration, with data, and with the plugin as a distribution of these two groups alone."""
+    """A folder with data, and a configuration that enables the plugin."""
     place = tmp_path_factory.mktemp("commands")
     (place / "data").mkdir()
     (place / "fileroom.toml").write_text('data = "data"\n[plugins.healthimaging]\n')
-    (place / "fileroom_tagging.py").write_text(_PLUGIN)
-    revision = import_module("fileroom_healthimaging.migrations.0002_tags_and_import_jobs")
-    (place / "migrations").mkdir()
-    text = Path(str(revision.__file__)).read_text().replace('down_revision = "0001"', "down_revision = None")
-    (place / "migrations" / "0002.py").write_text(text)
-    distribution = place / "fileroom_tagging-0.dist-info"
-    distribution.mkdir()
-    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: fileroom-tagging\nVersion: 0\n")
-    (distribution / "entry_points.txt").write_text("[fileroom.plugins]\nhealthimaging = fileroom_tagging:PLUGIN\n")
     return place
 
 
 @pytest.fixture
-def run(place: Path, aws: MedicalImaging, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(place: Path, aws: MedicalImaging, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(place)
-    monkeypatch.syspath_prepend(place)
-    monkeypatch.setenv("PYTHONPATH", str(place))
     monkeypatch.setenv("FILEROOM_CONFIG", "fileroom.toml")
-    installed_plugins.cache_clear()
-    load_plugin.cache_clear()
 
     def run(*arguments: str, code: int = 0) -> Result:
         result = CliRunner().invoke(main, ["healthimaging", *arguments])
         assert result.exit_code == code, result.output
         return result
 
-    yield run
-    installed_plugins.cache_clear()
-    load_plugin.cache_clear()
+    return run
 
 
 @pytest.fixture
@@ -87,9 +56,16 @@ def store(medical_imaging: MedicalImaging) -> str:
     return medical_imaging.image_sets.create_datastore().datastore_id
 
 
-def test_tag_from_the_request_to_applied(run: Run, store: str, medical_imaging: MedicalImaging) -> None:
-    image_set = medical_imaging.image_sets.add(store, document(), {FRAME_ID: b"frame"})
-    asked = ("--datastore", store, "--level", "study", SERIES, "StudyDescription", "Thorax")
+def indexed(place: Path, column: str) -> list[str]:
+    """What the index has of studies, joined with their series."""
+    with closing(sqlite3.connect(place / "data" / "index.sqlite")) as connection:
+        joined = "dicom_study JOIN dicom_series ON dicom_series.study_pk = dicom_study.pk"
+        return [value for (value,) in connection.execute(f"SELECT {column} FROM {joined}")]
+
+
+def test_tag_from_the_request_to_applied(run: Run, place: Path, datastore: str, add: AddSeries) -> None:
+    image_set = add()
+    asked = ("--datastore", datastore, "--level", "study", SERIES, "StudyDescription", "Thorax")
     told = json.loads(run("tag", "request", *asked, "--json").stdout)
     assert (told["state"], told["value"], told["image_set_id"]) == ("requested", "Thorax", None)
     pk = told["id"]
@@ -101,6 +77,7 @@ def test_tag_from_the_request_to_applied(run: Run, store: str, medical_imaging: 
     assert result.stdout == f"Tag {pk} is applied: image set {image_set.image_set_id} has it since version 2.\n"
     assert result.stderr == "1 tag applied, 0 waiting, 0 failed.\n"
     assert image_set.latest.document["Study"]["DICOM"]["StudyDescription"] == "Thorax"
+    assert indexed(place, "study_description") == ["Thorax"]  # before any event has told of it
     assert run("tag", "list").stdout == ""
     [applied] = json.loads(run("tag", "list", "--all", "--json").stdout)
     assert (applied["id"], applied["state"], applied["version"], applied["due_at"]) == (pk, "applied", 2, None)
@@ -129,7 +106,11 @@ def bucket(moto: Moto, medical_imaging: MedicalImaging) -> str:
     medical_imaging.jobs.exporter = image_set_document
     bucket = moto.new_bucket()
     s3 = moto.client("s3")
-    s3.put_object(Bucket=bucket, Key="in/1.dcm", Body=part10(made()))
+    s3.put_object(
+        Bucket=bucket,
+        Key="in/1.dcm",
+        Body=part10(made(StudyInstanceUID=uid(5), SeriesInstanceUID=uid(5, 5), SOPInstanceUID=uid(5, 5, 5))),
+    )
     s3.put_object(Bucket=bucket, Key="in/notes.txt", Body=b"no DICOM")
     s3.close()
     return bucket
@@ -140,10 +121,11 @@ def start(run: Run, store: str, bucket: str, *more: str, code: int = 0) -> Resul
     return run("job", "start", "--datastore", store, "--role", ROLE, *places, *more, code=code)
 
 
-def test_job_from_the_start_to_the_outcomes(run: Run, store: str, bucket: str) -> None:
+def test_job_from_the_start_to_the_outcomes(run: Run, place: Path, store: str, bucket: str) -> None:
     kept, completed = start(run, store, bucket, "--follow").stdout.splitlines()
     pk = kept.split()[2]
     assert completed == f"Import job {pk} is completed: 1 file imported into 1 image set, 1 failed."
+    assert uid(5, 5) in indexed(place, "series_instance_uid")
     rows = [line.split("\t") for line in run("job", "outcomes", pk).stdout.splitlines()]
     assert rows[0] == ["in/notes.txt", "failed", "", "", "", "ValidationException: DICOM attributes does not exist"]
     assert (rows[1][:2], rows[1][3:]) == (["in/1.dcm", "imported"], ["1", "yes", ""])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, inspect, text
 
 from fileroom_healthimaging.aws import AwsClients
 from fileroom_healthimaging.image_set_service import ImageSetService
@@ -479,7 +479,7 @@ class TestRequests:
 
 
 def test_migration_leads_to_the_declared_tables(index: TaggingIndex) -> None:
-    names = set(index.tables.metadata.tables)
+    names = {"healthimaging_tag", "healthimaging_import_job", "healthimaging_import_file"}
     with index.engine.connect() as connection:
         options = {
             "compare_type": True,
@@ -487,12 +487,16 @@ def test_migration_leads_to_the_declared_tables(index: TaggingIndex) -> None:
             "include_name": lambda name, kind, _parents: kind != "table" or name in names,
         }
         context = MigrationContext.configure(connection, opts=options)
-        assert compare_metadata(context, index.tables.metadata) == []
+        metadata = MetaData(naming_convention=index.tables.metadata.naming_convention)
+        for name in sorted(names):
+            index.tables.metadata.tables[name].to_metadata(metadata)
+        assert set(metadata.tables) == names
+        assert compare_metadata(context, metadata) == []
 
 
 def test_every_foreign_key_and_due_row_has_an_index(index: TaggingIndex) -> None:
     inspector = inspect(index.engine)
-    for table in index.tables.metadata.sorted_tables:
+    for table in (index.tables.tag, index.tables.import_job, index.tables.import_file):
         leading = {one["column_names"][0] for one in inspector.get_indexes(table.name)}
         leading |= set(inspector.get_pk_constraint(table.name)["constrained_columns"][:1])
         assert {key["constrained_columns"][0] for key in inspector.get_foreign_keys(table.name)} <= leading
