@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from importlib.util import find_spec
 from typing import Any
 
 from fileroom_storage.plugin import StorageError, StorageUnavailable
@@ -91,6 +92,11 @@ class AwsClients:
     @cached_property
     def sqs(self) -> Any:
         return self._client("sqs")
+
+    def check(self) -> None:
+        """Raises Boto3Missing at once, before anything is asked for."""
+        if find_spec("boto3") is None:
+            raise Boto3Missing(MISSING_BOTO3)
 
     def close(self) -> None:
         for name in ("medical_imaging", "s3", "sqs"):

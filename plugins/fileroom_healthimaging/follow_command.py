@@ -35,6 +35,7 @@ def follow(context: "PluginContext", once: bool, as_json: bool) -> None:
                 "there is nothing to follow; set queue_url, or datastores, in [plugins.healthimaging]"
             )
 
+        of_it.clients.check()
         of_it.index.adapt()
 
         def probe() -> None:

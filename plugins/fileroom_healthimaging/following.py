@@ -10,10 +10,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from fileroom_storage.plugin import StorageError, StorageUnavailable
 
-from .aws import Boto3Missing
+from .aws import AwsNotAllowed, Boto3Missing
 from .event_queue import EventQueue, Message
 from .image_set_events import ImageSetEvent, InvalidEvent, read_event
 from .image_set_version import ImageSetName
@@ -25,6 +26,7 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 5  # and so long it takes at most until a stop is noticed while nothing comes
 _HIDDEN_SECONDS = 600
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_MOST_TOLD = 20  # image sets of a reconciliation
 _ROUNDS = 3  # in which others were taken, before an image set is left to the queue
 
 
@@ -198,7 +200,7 @@ def _reconcile(reconciliation: Reconciliation, datastore_id: str, stopping: thre
     while not stopping.is_set():
         try:
             done = reconciliation.run(datastore_id)
-        except StorageUnavailable as error:
+        except (StorageUnavailable, AwsNotAllowed) as error:
             _log.warning("data store %s is reconciled later: %s", datastore_id, error)
             pause.wait()
             continue
@@ -212,6 +214,8 @@ def _reconcile(reconciliation: Reconciliation, datastore_id: str, stopping: thre
             done.taken,
             len(done.failures),
         )
+        for name, reason in islice(done.failures.items(), _MOST_TOLD):
+            _log.error("image set %s could not be taken: %s", name, reason)
         return
 
 

@@ -318,6 +318,24 @@ class TestReconciliation:
         assert done.gone == 1
         assert instances(storage) == 1
 
+    def test_what_failed_is_told(
+        self,
+        reconciliation: Reconciliation,
+        add: AddSeries,
+        datastore: str,
+        stopping: threading.Event,
+        storage: Storage,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        broken = add(1)
+        broken.versions[-1].document["SchemaVersion"] = "9"
+        add(2)
+        reconcile_repeatedly(reconciliation, [datastore], 60, stopping, once=True)
+        [told] = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+        assert broken.image_set_id in told
+        assert "SchemaVersion" in told
+        assert instances(storage) == 1
+
     def test_repeatedly(
         self,
         reconciliation: Reconciliation,

@@ -169,6 +169,8 @@ def test_endpoint_of_the_configuration(
 
 def test_boto3_is_missing(section: HealthImagingSection, monkeypatch: pytest.MonkeyPatch, datastore: str) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(Boto3Missing):
+        AwsClients(section).check()
     with pytest.raises(Boto3Missing, match=r"pip install 'fileroom\[healthimaging\]'"):
         list(ImageSetService(AwsClients(section)).image_sets(datastore))
 

