@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, func, or_, select
 
 from fileroom_storage.plugin import (
+    AuditEvent,
     ExternalChange,
     ExternalInstance,
     ExternalOutcomes,
@@ -120,10 +121,14 @@ class ImageSetIndex:
         with self._database.read() as connection:
             return ConflictRows(connection, TABLES).all(state)
 
-    def resolve(self, pk: int, resolution: Resolution) -> bool:
-        """Says how a person has ended a conflict in the service; whether there was an open one with this key."""
-        with self._database.write() as connection:
-            return ConflictRows(connection, TABLES).resolve(pk, resolution, _now())
+    def resolve(self, pk: int, resolution: Resolution, events: Sequence[AuditEvent] = ()) -> bool:
+        """Says how a person has ended a conflict in the service; whether there was an open one with this key.
+
+        The events are in the audit log with it.
+        """
+        return self._database.audited(
+            lambda connection: (ConflictRows(connection, TABLES).resolve(pk, resolution, _now()), events)
+        )
 
     def status(self) -> dict[str, int]:
         table = TABLES.image_set

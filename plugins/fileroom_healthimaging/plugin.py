@@ -18,6 +18,7 @@ plugin = Plugin(
         "import": "fileroom_healthimaging.import_command:import_",
         "follow": "fileroom_healthimaging.follow_command:follow",
         "status": "fileroom_healthimaging.status_command:status",
+        "conflicts": "fileroom_healthimaging.conflicts_command:conflicts",
         "tag": "fileroom_healthimaging.tags_commands:tag",
         "job": "fileroom_healthimaging.dicom_import_jobs_commands:job",
     },

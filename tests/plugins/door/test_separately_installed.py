@@ -71,7 +71,7 @@ def test_its_command_blueprint_and_rows(served: Served, data: Path, variables: d
     protocols = f"{served.url}/api/exposure/protocols"
     assert requests.get(protocols, timeout=30).json() == [{"protocol": "HEAD", "images": 1, "exposure": 300.0}]
     listed = run(data, "plugins", "list", **variables).stdout
-    assert listed == "exposure\tfileroom-exposure 1.0\tyes\t0001\t4\t0\n"
+    assert "exposure\tfileroom-exposure 1.0\tyes\t0001\t4\t0\n" in listed
     assert run(data, "plugins", "backfill", "exposure", **variables).stdout == (
         "exposure: 4 instances looked at, 0 failures left.\n"
     )
@@ -131,5 +131,5 @@ def test_it_is_uninstalled(data: Path, served: Served) -> None:
         [(left,)] = connection.execute("SELECT count(*) FROM exposure_image").fetchall()
     connection.close()
     assert left == 0
-    assert run(data, "plugins", "list").stdout == ""
+    assert "exposure" not in run(data, "plugins", "list").stdout
     assert "No such command 'exposure'" in run(data, "exposure", "protocols").stderr
