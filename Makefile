@@ -46,8 +46,9 @@ faults: $(VENV)/test.stamp ## kill -9 two hundred times, long outages, every ste
 screenshots: $(VENV)/test.stamp ## take the pictures of docs/images anew; look at them before they are committed
 	SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/pytest tests/e2e/browser -k "preview or studies or length"
 
-bench: $(VENV)/test.stamp ## measure fileroom beside its peers, half an hour; see benchmarks/README.md
+bench: $(VENV)/test.stamp ## measure fileroom beside its peers, and image sets into the index, half an hour; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench $(ARGS)
+	$(BIN)/python -m benchmarks.healthimaging
 
 bench-scale: $(VENV)/test.stamp ## measure queries and ingest in indexes of a thousand to a million studies
 	$(BIN)/python -m benchmarks.scale $(ARGS)

@@ -102,6 +102,30 @@ VIEWS: Mapping[str, ViewSelect] = {
         },
         "healthimaging_conflict c WHERE c.state = 'open'",
     ),
+    "Tag": _view(
+        {
+            "id": "t.pk",
+            "SeriesID": "e.pk",
+            "SeriesInstanceUID": "t.series_instance_uid",
+            "TagKey": "t.keyword",
+            "TagValue": "t.value",
+            "State": "t.state",
+            "ImageSetID": "t.image_set_id",
+        },
+        "healthimaging_tag t LEFT JOIN dicom_series e ON e.series_instance_uid = t.series_instance_uid",
+    ),
+    "ImportJob": _view(
+        {
+            "id": "j.pk",
+            "DatastoreID": "j.datastore_id",
+            "JobID": "j.job_id",
+            "InputS3Uri": "j.input_s3_uri",
+            "OutputS3Uri": "j.output_s3_uri",
+            "ManifestS3Uri": "j.manifest_s3_uri",
+            "State": "j.state",
+        },
+        "healthimaging_import_job j",
+    ),
     "full_study_view": _view({**_PATIENT, **_STUDY}, f"{_HIERARCHY} WHERE {_HAS_IMAGE_SETS}"),
     "full_series_view": _view(
         {**_PATIENT, **_STUDY, **_SERIES, **_IMAGE_SET},

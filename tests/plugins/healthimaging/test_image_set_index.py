@@ -262,6 +262,8 @@ def test_views_have_what_image_sets_have(storage: Storage) -> None:
         "Frame": 2,
         "ImageSet": 2,
         "ImageSetConflict": 1,
+        "Tag": 0,
+        "ImportJob": 0,
         "full_study_view": 1,
         "full_series_view": 2,
     }
