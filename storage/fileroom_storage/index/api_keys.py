@@ -13,9 +13,10 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 
 from ..errors import ApiKeyExists, ApiKeyNotFound
 from .engine import unavailable_errors, write_transaction
+from .retrying import retried
 from .scope import Scope
 from .tables import Tables
-from .writer import retried, utc_now
+from .writer import utc_now
 
 PREFIX = "frk_"  # by which scanners of source code find keys that got lost
 _IDENTIFIER_BYTES = 6

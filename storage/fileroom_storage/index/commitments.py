@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Engine, RowMapping, delete, insert, select, u
 
 from ..errors import DuplicateTransaction, InstanceNotFound
 from .engine import unavailable_errors, write_transaction
+from .retrying import retried
 from .tables import Tables
 from .types import TEXT_LENGTH
-from .writer import retried, utc_now
+from .writer import utc_now
 
 _PAGE = 500
 

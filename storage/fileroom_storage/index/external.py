@@ -13,8 +13,9 @@ from .audit.event import Action, Actor, AuditEvent, EventId
 from .engine import unavailable_errors, write_transaction
 from .ingest import Outcome, ingest
 from .removal import RemovedInstance, remove_superfluous
+from .retrying import retried
 from .tables import Tables
-from .writer import retried, utc_now
+from .writer import utc_now
 
 # The statements of whoever brings what is elsewhere, in the transaction of that: it is given the keys of the rows, by
 # SOP Instance UID those of instances, by Series Instance UID those of series. Run again when the transaction is.

@@ -9,9 +9,10 @@ from enum import StrEnum
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from .engine import unavailable_errors, write_transaction
+from .retrying import retried
 from .tables import Tables
 from .types import TEXT_LENGTH
-from .writer import retried, utc_now
+from .writer import utc_now
 
 _PAGE = 500
 

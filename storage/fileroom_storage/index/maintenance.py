@@ -12,8 +12,9 @@ from .deletions import Retention
 from .engine import unavailable_errors, write_transaction
 from .removal import RemovedInstance, remove_instances
 from .resolution import Conflict, Resolution, list_conflicts, read_conflict, resolve
+from .retrying import retried
 from .tables import Tables
-from .writer import retried, utc_now
+from .writer import utc_now
 
 
 class Maintenance:

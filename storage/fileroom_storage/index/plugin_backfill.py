@@ -8,8 +8,9 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from .arrival import Extracted
 from .engine import unavailable_errors, write_transaction
 from .plugin_rows import PluginRows
+from .retrying import retried
 from .tables import Tables
-from .writer import retried, utc_now
+from .writer import utc_now
 
 _PAGE = 200
 Result = TypeVar("Result")

@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine
 from .audit.chain import append
 from .audit.event import AuditEvent
 from .engine import unavailable_errors, write_transaction
+from .retrying import retried
 from .tables import Tables
-from .writer import retried
 
 Result = TypeVar("Result")
 

@@ -15,9 +15,10 @@ from .deletions import DeletedObject, Deletion, DeletionReason, Retention
 from .engine import unavailable_errors, write_transaction
 from .ingest import Outcome, ingest
 from .removal import RemovedInstance, remove_instances, under
+from .retrying import retried
 from .scope import Scope
 from .tables import Tables
-from .writer import retried, utc_now
+from .writer import utc_now
 
 # What is being restored is kept at least this long, whatever its undo time says.
 _RESTORATION_TIME = dt.timedelta(days=1)

@@ -1,11 +1,10 @@
 """The group commit: one thread at a time takes whatever arrivals have queued into the index as one transaction."""
 
 import logging
-import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -17,19 +16,17 @@ from ..monitor import UNWATCHED, Monitor
 from ..objects import ObjectStore, content_digest
 from .arrival import Arrival
 from .audit.openings import Opened, append_openings, set_begun
-from .database_errors import cannot_connect, is_read_only
 from .deletions import DeletionReason, Retention, begin, settle
-from .engine import is_retryable, is_unavailable, unavailable, write_transaction, writing_connection
-from .entities import IndexChanged
+from .engine import is_unavailable, unavailable, write_transaction, writing_connection
 from .ingest import Outcome, Twin, ingest
 from .known_hierarchy import KnownHierarchy
 from .removal import reject_instances, remove_instances
+from .retrying import is_away, retried
 from .tables import Tables
 
 _log = logging.getLogger(__name__)
 
 _BATCH_LIMIT = 256
-_RETRY_SECONDS = 20.0
 _ANSWER_SECONDS = 50.0
 
 Result = TypeVar("Result")
@@ -291,9 +288,9 @@ class IndexWriter:
         self._objects.sync_folders([submission.arrival.stored_object.location for submission in batch])
         try:
             # while it stays away, nobody waits for it anew with every object
-            outcomes = retried(lambda: self._transaction(batch), patience=0 if self._is_away else _RETRY_SECONDS)
+            outcomes = retried(lambda: self._transaction(batch), patience=0 if self._is_away else None)
         except Exception as error:
-            self._is_away = _is_away(error)
+            self._is_away = is_away(error)
             raise
         self._is_away = False
         return outcomes
@@ -370,32 +367,6 @@ class IndexWriter:
             self._objects.delete(location)
         except (OSError, StorageError) as error:
             _log.warning("a superfluous copy could not be removed: %s", error)
-
-
-def retried(transaction: Callable[[], Result], patience: float | None = None) -> Result:
-    """Runs a transaction again for as long as another writer gets in its way, within bounds.
-
-    Also while the database is away, for up to `patience` seconds: most restarts and failovers are over by then.
-    """
-    begun = time.monotonic()
-    patience = _RETRY_SECONDS if patience is None else patience
-    attempt = 0
-    while True:
-        try:
-            return transaction()
-        except Exception as error:
-            attempt += 1
-            retryable = isinstance(error, IndexChanged) or is_retryable(error)
-            deadline = begun + (patience if _is_away(error) else _RETRY_SECONDS)
-            if not retryable or time.monotonic() > deadline or (attempt > 8 and not is_unavailable(error)):
-                if isinstance(error, IndexChanged):
-                    raise StorageUnavailable("others change the same part of the index; try again later") from error
-                raise
-        time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # noqa: S311  # jitter, no secret
-
-
-def _is_away(error: Exception) -> bool:
-    return cannot_connect(error) or is_read_only(error)
 
 
 def _described(error: Exception) -> str:

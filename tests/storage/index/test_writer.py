@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from fileroom_storage.attributes import Level
 from fileroom_storage.errors import StorageUnavailable
-from fileroom_storage.index import removal, writer
+from fileroom_storage.index import removal, retrying, writer
 from fileroom_storage.index.engine import create_engine, write_transaction
 from fileroom_storage.index.tables import standard_tables
 from fileroom_storage.storage import ConflictType, ConnectionPool, Query, Storage, StorageSettings
@@ -114,7 +114,7 @@ def test_a_deletion_that_the_index_goes_away_in_deletes_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(removal, "recount_sets", away)
-        patch.setattr(writer, "_RETRY_SECONDS", 0.0)
+        patch.setattr(retrying, "RETRY_SECONDS", 0.0)
         with pytest.raises(StorageUnavailable):
             storage.delete({"StudyInstanceUID": uid(1)})
     assert storage.count(Query(Level.IMAGE)) == 2

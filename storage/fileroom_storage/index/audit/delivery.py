@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from sqlalchemy import Engine, or_, select, update
 
 from ..engine import insert_or_ignore, unavailable_errors, write_transaction
+from ..retrying import retried
 from ..tables import Tables
-from ..writer import retried
 from .chain import Head, heads
 from .reading import AuditRow, by_time
 from .verification import positions_of

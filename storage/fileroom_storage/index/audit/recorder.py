@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from ...errors import StorageError
 from ..engine import unavailable_errors, write_transaction
+from ..retrying import retried
 from ..tables import Tables
-from ..writer import retried
 from . import reading, verification
 from .chain import Head, append, heads
 from .delivery import Delivery
