@@ -18,7 +18,7 @@ import requests
 from click.testing import CliRunner
 from PIL import Image
 from pydicom import dcmread
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import UID
 
 from fileroom_server.cli import main
@@ -355,3 +355,22 @@ def test_help_shows_an_example() -> None:
         done = CliRunner().invoke(main, ["healthimaging", command, "--help"])
         assert done.exit_code == 0
         assert f"Example: fileroom healthimaging {command}" in done.output
+
+
+def test_htj2k(site: Site, corpus: Path) -> None:
+    """What the service makes of most images, here of somebody else's encoder."""
+    file = corpus / "files/pydicom_pydicom-data/data_store/data/HTJ2KLossless_08_RGB.dcm"
+    dataset = dcmread(file)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = uid(8), uid(8, 1)  # it has none
+    whole = BytesIO()
+    dataset.save_as(whole)
+    document, frames = image_set_document([whole.getvalue()])
+    store = site.service.image_sets.create_datastore().datastore_id
+    image_set = site.service.image_sets.add(store, document, frames)
+    site.fileroom("import", f"datastore:{store}/{image_set.image_set_id}")
+    instance = f"studies/{uid(8)}/series/{uid(8, 1)}/instances/{dataset.SOPInstanceUID}"
+    [(head, frame)] = parts(site.get(f"{instance}/frames/1", FRAMES))
+    assert dataset.file_meta.TransferSyntaxUID in head
+    assert frame == next(generate_frames(dataset.PixelData, number_of_frames=1))
+    rendered = site.get(f"{instance}/rendered", {"Accept": "image/png"})
+    assert np.array_equal(np.asarray(Image.open(BytesIO(rendered.content))), dataset.pixel_array)
