@@ -242,6 +242,8 @@ def _write(connection: Connection, made: Plan, frames: Mapping[ImageSetName, lis
     rows.take_turn()
     if rows.changes(made.neighbourhood) != {name: one.change for name, one in made.before.items()}:
         raise _Moved
+    if rows.patient_digests(made.patient_keys) != made.patients:
+        raise _Moved  # others, who are no neighbours, say something else of a patient now
     now = _now()
     members = dict(made.after)
     for name in sorted({*made.written, *made.told}):

@@ -99,6 +99,17 @@ class ImageSetRows:
             found.update({ImageSetName(datastore, image_set): change for datastore, image_set, change in rows})
         return found
 
+    def patient_digests(self, patient_keys: Collection[str]) -> dict[str, frozenset[str]]:
+        """What image sets that are not deleted say of each patient, by its digests."""
+        table = self._tables.image_set
+        found: dict[str, set[str]] = {}
+        for page in pages(sorted(patient_keys)):
+            statement = select(table.c.patient_key, table.c.patient_digest).distinct()
+            live = (table.c.state != DELETED) & table.c.patient_key.in_(page)
+            for key, digest in self._connection.execute(statement.where(live)):
+                found.setdefault(key, set()).add(digest)
+        return {key: frozenset(digests) for key, digests in found.items()}
+
     def told(self, pks: Collection[int]) -> dict[int, list[Told]]:
         """The history of each."""
         table = self._tables.version

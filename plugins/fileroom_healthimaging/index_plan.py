@@ -27,6 +27,9 @@ class Plan:
     applied: list[ImageSetName] = field(default_factory=list)
     renewed: set[ImageSetName] = field(default_factory=set)
     own: dict[str, frozenset[str]] = field(default_factory=dict)
+    # what is known to be said of those patients, by the digests of it
+    patient_keys: frozenset[str] = frozenset()
+    patients: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def written(self) -> list[ImageSetName]:
@@ -45,7 +48,7 @@ def plan(rows: ImageSetRows, read: Sequence[ReadVersion], level: str, again: Col
         of_it = [one for one in read if one.name == name]
         before = known.get(name)
         changed[name] = _taken(before, history[before.pk] if before is not None else [], of_it, made)
-    before_all, made.neighbourhood = _neighbours(rows, known, changed, names)
+    before_all, made.neighbourhood = _neighbours(rows, known, changed, names, made)
     made.before = before_all
     made.after = before_all | changed
     _choose(made, level, again)
@@ -91,22 +94,24 @@ def _neighbours(
     known: Mapping[ImageSetName, ImageSet],
     changed: Mapping[ImageSetName, ImageSet],
     names: frozenset[ImageSetName],
+    made: Plan,
 ) -> tuple[dict[ImageSetName, ImageSet], Neighbourhood]:
-    """All that have to do with what changes, before and after it; of those of a patient only who disagree."""
-    found = dict(known)
+    """All that have to do with what changes, before and after it: who shares a series, a study or a patient with one.
+
+    A patient of whom all say the same needs nobody else, and may have very many. Where they do not, who speaks for it
+    may change with any of them: with its rank, its instances, or its end.
+    """
     neighbourhood = _around(names, [*known.values(), *changed.values()], ())
     while True:
         found = rows.neighbours(neighbourhood)
         members = [*found.values(), *changed.values()]
-        disagreeing = [group for group in _by_patient(members).values() if len(group) > 1]
-        patients = {one.patient_key for group in disagreeing for ones in group.values() for one in ones}
-        # all image sets of a patient are looked at where what they say of the patient may change
-        patients |= {
-            changed[name].patient_key
-            for name in changed
-            if name in known and known[name].patient_digest != changed[name].patient_digest
-        } | {one.patient_key for one in changed.values() if one.pk == 0}
-        wider = _around(names, members, [key for key in patients if key is not None])
+        made.patient_keys = frozenset(one.patient_key for one in members if one.patient_key is not None)
+        made.patients = rows.patient_digests(made.patient_keys)
+        said = {key: set(digests) for key, digests in made.patients.items()}
+        for one in members:
+            if one.patient_key is not None:
+                said.setdefault(one.patient_key, set()).add(one.patient_digest or "")
+        wider = _around(names, members, [key for key, digests in said.items() if len(digests) > 1])
         if wider == neighbourhood:
             return found, neighbourhood
         neighbourhood = wider
@@ -120,14 +125,6 @@ def _around(names: frozenset[ImageSetName], members: Iterable[ImageSet], patient
         frozenset(uid for one in live for uid in one.series),
         frozenset(patients),
     )
-
-
-def _by_patient(members: Iterable[ImageSet]) -> dict[str, dict[str, list[ImageSet]]]:
-    found: dict[str, dict[str, list[ImageSet]]] = {}
-    for one in members:
-        if one.is_live and one.patient_key is not None:
-            found.setdefault(one.patient_key, {}).setdefault(one.patient_digest or "", []).append(one)
-    return found
 
 
 def _choose(made: Plan, level: str, again: Collection[ImageSetName]) -> None:

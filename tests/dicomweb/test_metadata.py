@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 from pydicom.uid import generate_uid
 
 from fileroom_dicomweb import DicomwebSettings, create_app
+from fileroom_storage.reading import Reading
 from fileroom_storage.storage import Storage
 from tests.dicomweb.conftest import Store
 from tests.dicomweb.objects import data_set, json_of, part10, parts
@@ -118,8 +119,8 @@ def test_a_304_reads_no_object(
     client: FlaskClient, study: str, storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tag = client.get(f"{study}/metadata").headers["ETag"]
-    monkeypatch.delattr(Storage, "header")
-    monkeypatch.delattr(Storage, "open_object")
+    monkeypatch.delattr(Reading, "header")
+    monkeypatch.delattr(Reading, "open_object")
     assert client.get(f"{study}/metadata", headers={"If-None-Match": tag}).status_code == 304
 
 
