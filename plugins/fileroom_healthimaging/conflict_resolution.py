@@ -1,7 +1,6 @@
 """Ending a conflict of two image sets in the service: one is promoted, copied into the other, or discarded."""
 
 import time
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from fileroom_storage.plugin import Action, Actor, AuditEvent, EventId, StorageError
@@ -9,13 +8,12 @@ from fileroom_storage.plugin import Action, Actor, AuditEvent, EventId, StorageE
 from .image_set_conflicts import Conflict, ConflictState, Resolution
 from .image_set_index import ImageSetIndex
 from .image_set_version import DELETED, LOCKED, ImageSetName
-from .intake import Status, Taken
+from .intake import Status
 from .service_errors import NotThere, service_errors
+from .tagged_image_sets import TaggedImageSets, TakeIn
 
 _PATIENCE = 120.0  # seconds for the service to do what it has agreed to
 _PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-
-TakeIn = Callable[[Mapping[ImageSetName, int | None]], Mapping[ImageSetName, Taken]]
 
 
 class CannotResolve(StorageError):
@@ -30,6 +28,7 @@ class ConflictResolver:
 
     def __init__(self, client: Any, index: ImageSetIndex, take: TakeIn, actor: Actor) -> None:
         self._client = client
+        self._image_sets = TaggedImageSets(client)
         self._index = index
         self._take = take
         self._actor = actor
@@ -59,7 +58,7 @@ class ConflictResolver:
 
     def _discard(self, name: ImageSetName) -> None:
         with service_errors("DeleteImageSet"):
-            self._client.delete_image_set(**_parameters(name))
+            self._client.delete_image_set(datastoreId=name.datastore_id, imageSetId=name.image_set_id)
         self._settled(name)
 
     def _copied(self, source: ImageSetName, into: ImageSetName | None) -> ImageSetName:
@@ -85,14 +84,14 @@ class ConflictResolver:
         return result
 
     def _version_of(self, name: ImageSetName) -> str:
-        return str(self._properties(name)["versionId"])
+        return str(self._image_sets.properties(*name)["versionId"])
 
     def _settled(self, name: ImageSetName) -> None:
         """Waits for the service to be done with an image set."""
         pause, deadline = _PAUSE, time.monotonic() + _PATIENCE
         while True:
             try:
-                told = self._properties(name)
+                told = self._image_sets.properties(*name)
             except NotThere:
                 return
             if told["imageSetState"] != LOCKED:
@@ -104,11 +103,6 @@ class ConflictResolver:
         status = str(told.get("imageSetWorkflowStatus", ""))
         if told["imageSetState"] != DELETED and status.endswith("FAILED"):
             raise CannotResolve(f"the service could not do it: {status} of image set {name}: {told.get('message', '')}")
-
-    def _properties(self, name: ImageSetName) -> Mapping[str, Any]:
-        with service_errors("GetImageSet"):
-            found: Mapping[str, Any] = self._client.get_image_set(**_parameters(name))
-        return found
 
     def _taken(self, *names: ImageSetName) -> None:
         for name, taken in self._take(dict.fromkeys(names)).items():
@@ -141,7 +135,3 @@ def _chosen(conflict: Conflict, image_set_id: str) -> tuple[ImageSetName, ImageS
         if image_set_id in (chosen.image_set_id, str(chosen)):
             return chosen, other
     raise CannotResolve(f"conflict {conflict.pk} is between image sets {both[0]} and {both[1]}; name one of them")
-
-
-def _parameters(name: ImageSetName) -> dict[str, str]:
-    return {"datastoreId": name.datastore_id, "imageSetId": name.image_set_id}

@@ -59,10 +59,12 @@ def resolve(context: "PluginContext", pk: int, resolution: str, image_set_id: st
     `promote` makes IMAGESET primary, or adds it to the primary one; `copy` adds it to the other; `discard` deletes it
     from the service, for good. What is promoted or copied stays as well, until it is discarded.
     """
-    from .conflict_resolution import ConflictResolver
     from .wiring import parts
 
     with parts(context) as of_it:
+        of_it.clients.check()
+        from .conflict_resolution import ConflictResolver  # with botocore
+
         resolver = ConflictResolver(of_it.clients.medical_imaging, of_it.index, of_it.intake.take, command_actor())
         result = resolver.resolve(pk, Resolution(resolution), image_set_id)
     if as_json:

@@ -188,6 +188,7 @@ def test_process_that_ends_while_it_follows(
     "asked",
     [
         ("tag", "run"),
+        ("conflicts", "resolve", "1", "discard", "0" * 32),
         ("job", "start", "--datastore", "0" * 32, "--role", ROLE, "--input", "s3://in/", "--output", "s3://out/"),
     ],
 )
