@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,21 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 
 @dataclass(frozen=True)
 class Lineage:
-    """`metadata` is what the newest revision comes to, beside what is there of others."""
+    """Where its revisions are, and where the database has which of them it is at."""
 
     subject: str  # for messages
     revisions: Path
     version_table: str
-    metadata: MetaData
+    of_plugin: PluginDatabase | None = None
+
+    @property
+    def metadata(self) -> MetaData:
+        """What the newest revision comes to, beside what is there of others."""
+        metadata = standard_tables().metadata
+        if self.of_plugin is not None:
+            for table in self.of_plugin.metadata.sorted_tables:
+                table.to_metadata(metadata)  # they refer to those of the core
+        return metadata
 
     def current(self, engine: Engine) -> str | None:
         """The revision that the database is at; None where it has nothing of this lineage."""
@@ -51,18 +61,9 @@ class Lineage:
 
     def _before(self) -> dict[str, str | None]:
         """Each revision and the one before it, as Alembic would find them; loading that takes a third of a second."""
-        before: dict[str, str | None] = {}
-        for file in self.revisions.glob("[!_]*.py"):
-            facts = {
-                target.id: ast.literal_eval(statement.value)
-                for statement in ast.parse(file.read_bytes()).body
-                if isinstance(statement, ast.Assign)
-                for target in statement.targets
-                if isinstance(target, ast.Name) and target.id in ("revision", "down_revision")
-            }
-            if "revision" in facts:
-                before[facts["revision"]] = facts.get("down_revision")
-        return before
+        # asked with every check of the server's health
+        facts = (_revision(file, file.stat().st_mtime_ns) for file in self.revisions.glob("[!_]*.py"))
+        return dict(filter(None, facts))
 
     def upgrade(self, engine: Engine, revision: str = "head") -> None:
         from alembic import command
@@ -90,13 +91,22 @@ class Lineage:
         return config
 
 
+@cache
+def _revision(file: Path, _changed_at: int) -> tuple[str, str | None] | None:
+    """A revision and the one before it, where the file has one."""
+    facts = {
+        target.id: ast.literal_eval(statement.value)
+        for statement in ast.parse(file.read_bytes()).body
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Name) and target.id in ("revision", "down_revision")
+    }
+    return (facts["revision"], facts.get("down_revision")) if "revision" in facts else None
+
+
 def core_lineage() -> Lineage:
-    return Lineage("the index", _MIGRATIONS / "versions", "alembic_version", standard_tables().metadata)
+    return Lineage("the index", _MIGRATIONS / "versions", "alembic_version")
 
 
 def plugin_lineage(name: str, database: PluginDatabase) -> Lineage:
-    # tables of a plugin refer to those of the core
-    metadata = standard_tables().metadata
-    for table in database.metadata.sorted_tables:
-        table.to_metadata(metadata)
-    return Lineage(f"plugin {name}", database.migrations, f"alembic_version_{name}", metadata)
+    return Lineage(f"plugin {name}", database.migrations, f"alembic_version_{name}", database)
