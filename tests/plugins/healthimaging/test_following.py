@@ -52,10 +52,12 @@ def following(
     stopping: threading.Event,
     service: ImageSetService,
     storage: Storage,
+    index: WatchedIndex,
 ) -> Following:
     def probe() -> None:
         service.check_datastore(datastore)
         storage.check_ready()
+        index.check()
 
     return Following(queue, intake, [datastore], stopping, probe)
 

@@ -13,8 +13,12 @@ class WatchedIndex(ImageSetIndex):
         self.batches: list[int] = []
         self.failure: Exception | None = None
 
-    def tell(self, versions: Sequence[ImageSetVersion]) -> list[Outcome]:
+    def check(self) -> None:
+        """Raises what the index is to fail with: a database that is away is so for all who ask."""
         if self.failure is not None:
             raise self.failure
+
+    def tell(self, versions: Sequence[ImageSetVersion]) -> list[Outcome]:
+        self.check()
         self.batches.append(len(versions))
         return super().tell(versions)
