@@ -1,20 +1,19 @@
 """An object on its way in: written down, its header read, handed to the index; each byte is touched once."""
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from io import BufferedIOBase, RawIOBase
-from typing import Literal
 
 from .attributes import Registry
 from .errors import NotAuthorized
 from .events import Event, InstanceDeleted, InstanceStored
 from .header_object import is_marked
+from .incoming_data_set import IncomingDataSet
 from .index.arrival import Arrival, Extract, InstanceUids, Provenance, StoredObject, arrival_of, instance_uids
-from .index.conflicts import ConflictType
 from .index.entity_rows import EntityRows
 from .index.ingest import Outcome
 from .index.rejection import rejection_of
@@ -24,26 +23,14 @@ from .monitor import UNWATCHED, Monitor, Stage, StoredAs
 from .objects import ObjectStore, ObjectWriter
 from .parse.header import Header, parse_header
 from .parse.likeness import Models
-from .parse.part10 import encode_file_meta, read_file_meta
-from .ready_object import ReadyObject, checked_uids, ready_object
+from .parse.part10 import read_file_meta
+from .ready_object import DIGESTED_MEANWHILE, ReadyObject, checked_uids, own_file_meta, ready_object, sha256_of
 from .spool import Spool
+from .store_outcome import StoreOutcome, store_outcome
 
 Buffer = bytes | bytearray | memoryview
 
-_SYNCING_THREADS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class StoreOutcome:
-    """What became of an object that was sent. `conflicts` are recorded; the object is kept all the same."""
-
-    status: Literal["stored", "already stored"]
-    sop_class_uid: str
-    sop_instance_uid: str
-    study_instance_uid: str
-    series_instance_uid: str
-    conflicts: tuple[ConflictType, ...] = ()
-    mismatched: tuple[str, ...] = ()  # what the request said otherwise than the data set, by keyword
+_THREADS = 4
 
 
 class Receiver:
@@ -66,7 +53,7 @@ class Receiver:
         self.models = Models()
         self._notify = notify
         # threads are made when there is something to do for them
-        self._syncing = ThreadPoolExecutor(_SYNCING_THREADS, thread_name_prefix="fileroom-sync")
+        self._meanwhile = ThreadPoolExecutor(_THREADS, thread_name_prefix="fileroom-meanwhile")
 
     def begin(self, unread_size: int | None = None) -> "IncomingObject":
         return IncomingObject(self, self._objects.create(unread_size=unread_size))
@@ -89,11 +76,11 @@ class Receiver:
         uids = instance_uids(header)
         with self._objects.create() as writer:
             outcome = self._write(writer, view, header, uids, transfer_syntax_uid, provenance, authority)
-        return _with_mismatches(outcome, sop_class_uid, sop_instance_uid)
+        return outcome.compared_with(sop_class_uid, sop_instance_uid)
 
     def begin_data_set(
         self, *, sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, provenance: Provenance
-    ) -> "IncomingDataSet":
+    ) -> IncomingDataSet:
         return IncomingDataSet(self, sop_class_uid, sop_instance_uid, transfer_syntax_uid, provenance)
 
     def create(self) -> ObjectWriter:
@@ -104,6 +91,13 @@ class Receiver:
         header = parse_header(data_set, transfer_syntax_uid, models=self.models)
         self.monitor.took(Stage.PARSE, source, time.perf_counter() - begun)
         return header
+
+    def digest_meanwhile(self, data_set: memoryview) -> Callable[[], str]:
+        """What gives the digest of it, which is worked out while the header is read and the disk writes."""
+        if len(data_set) in DIGESTED_MEANWHILE:
+            with suppress(RuntimeError):  # the process is about to end, and begins no threads any more
+                return self._meanwhile.submit(sha256_of, data_set).result
+        return partial(sha256_of, data_set)
 
     def _write(
         self,
@@ -116,7 +110,7 @@ class Receiver:
         authority: Authority | None = None,
     ) -> StoreOutcome:
         """Writes a bare data set as a Part 10 file and stores it."""
-        meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
+        meta = own_file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
         begun = time.perf_counter()
         writer.write(meta, data_set)
         self.monitor.took(Stage.WRITE, provenance.source, time.perf_counter() - begun)
@@ -150,7 +144,7 @@ class Receiver:
                 outcomes[number] = error
             else:
                 # the disk writes one while the next is read
-                synced[number] = self._syncing.submit(_failure_of, partial(self._sync, ready[number]))
+                synced[number] = self._meanwhile.submit(_failure_of, partial(self._sync, ready[number]))
         outcomes |= {number: failure for number, one in synced.items() if (failure := one.result()) is not None}
         arrivals: dict[int, Arrival] = {}
         for number, one in ready.items():
@@ -171,9 +165,9 @@ class Receiver:
 
     def _arrival(self, ready: "ReadyObject") -> Arrival:
         """Makes an object visible; from here on the index has to know of it."""
-        size = ready.writer.size
+        size, digest = ready.writer.size, ready.digest()
         stored = StoredObject(
-            ready.writer.publish(), size, ready.digest, ready.transfer_syntax_uid, ready.data_set_offset, ready.layout
+            ready.writer.publish(), size, digest, ready.transfer_syntax_uid, ready.data_set_offset, ready.layout
         )
         arrival = arrival_of(ready.header, ready.uids, stored, ready.provenance, utc_now(), self.rows_of, self.extract)
         return arrival if ready.authority is None else replace(arrival, authority=ready.authority)
@@ -204,7 +198,7 @@ class Receiver:
         is_new = outcome.stored or outcome.kept
         stored_as = StoredAs.CONFLICT if outcome.conflicts else StoredAs.STORED if is_new else StoredAs.DUPLICATE
         self.monitor.stored(arrival.provenance.source, stored_as, arrival.stored_object.size)
-        return _store_outcome(arrival, outcome)
+        return store_outcome(arrival, outcome)
 
     def rewritten(
         self,
@@ -216,7 +210,7 @@ class Receiver:
     ) -> ObjectWriter:
         """The object anew, under file meta information of our own."""
         anew = self._objects.create()
-        meta = _file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
+        meta = own_file_meta(uids.sop_class_uid, uids.sop_instance_uid, transfer_syntax_uid, provenance)
         anew.write(meta, data_set)
         writer.discard()
         return anew
@@ -295,9 +289,11 @@ class IncomingObject:
         data_set = buffer[meta.data_set_offset :]
         if not meta.has_preamble or is_marked(buffer):
             return self._receiver.rewrite(data_set, meta.transfer_syntax_uid, provenance, study_instance_uid, authority)
-        header = self._receiver.header(data_set, meta.transfer_syntax_uid, provenance.source)
+        digest = self._receiver.digest_meanwhile(data_set)
+        syntax, offset = meta.transfer_syntax_uid, meta.data_set_offset
+        header = self._receiver.header(data_set, syntax, provenance.source)
         uids = checked_uids(header, study_instance_uid)
-        ready = ready_object(writer, data_set, header, uids, meta.transfer_syntax_uid, meta.data_set_offset, provenance)
+        ready = ready_object(writer, data_set, header, uids, syntax, offset, provenance, digest)
         return self._receiver.publish(ready, authority)
 
     def ready(self, provenance: Provenance) -> ReadyObject:
@@ -315,88 +311,9 @@ class IncomingObject:
         )
 
 
-class IncomingDataSet:
-    """A data set being received without its file meta information: on its way to the disk while the rest comes."""
-
-    def __init__(
-        self,
-        receiver: Receiver,
-        sop_class_uid: str,
-        sop_instance_uid: str,
-        transfer_syntax_uid: str,
-        provenance: Provenance,
-    ) -> None:
-        self._receiver = receiver
-        self._announced = (sop_class_uid, sop_instance_uid)
-        self._transfer_syntax_uid = transfer_syntax_uid
-        self._provenance = provenance
-        self._meta = _file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid, provenance)
-        self._digest = hashlib.sha256()
-        self._writer = receiver.create()
-        self._writer.write(self._meta)
-
-    def write(self, fragment: Buffer) -> None:
-        self._writer.write(fragment)
-        self._digest.update(fragment)
-
-    def discard(self) -> None:
-        self._writer.discard()
-
-    def store(self) -> StoreOutcome:
-        """Returns once it is durable and indexed. Raises UnusableObject, StorageUnavailable; it is forgotten then."""
-        with self._writer as writer:
-            data_set = memoryview(writer.buffer())[len(self._meta) :]
-            header = self._receiver.header(data_set, self._transfer_syntax_uid, self._provenance.source)
-            uids = instance_uids(header)
-            if self._announced != (uids.sop_class_uid, uids.sop_instance_uid):
-                # the file names what the object is, not what it was announced as
-                outcome = self._receiver.rewrite(data_set, self._transfer_syntax_uid, self._provenance, None)
-                return _with_mismatches(outcome, *self._announced)
-            return self._receiver.publish(
-                ready_object(
-                    writer,
-                    data_set,
-                    header,
-                    uids,
-                    self._transfer_syntax_uid,
-                    len(self._meta),
-                    self._provenance,
-                    self._digest.hexdigest(),
-                )
-            )
-
-
 def _failure_of(step: Callable[[], None]) -> Exception | None:
     try:
         step()
     except Exception as error:  # noqa: BLE001  # told to whoever asked for it
         return error
     return None
-
-
-def _file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str, provenance: Provenance) -> bytes:
-    return encode_file_meta(
-        sop_class_uid=sop_class_uid,
-        sop_instance_uid=sop_instance_uid,
-        transfer_syntax_uid=transfer_syntax_uid,
-        source_application_entity_title=provenance.calling_ae_title,
-    )
-
-
-def _with_mismatches(outcome: StoreOutcome, sop_class_uid: str, sop_instance_uid: str) -> StoreOutcome:
-    """What the request said otherwise than the data set."""
-    said = {"SOPClassUID": sop_class_uid, "SOPInstanceUID": sop_instance_uid}
-    found = {"SOPClassUID": outcome.sop_class_uid, "SOPInstanceUID": outcome.sop_instance_uid}
-    mismatched = tuple(keyword for keyword in said if said[keyword] != found[keyword])
-    return replace(outcome, mismatched=mismatched) if mismatched else outcome
-
-
-def _store_outcome(arrival: Arrival, outcome: Outcome) -> StoreOutcome:
-    return StoreOutcome(
-        status="stored" if outcome.stored or outcome.kept else "already stored",
-        sop_class_uid=arrival.sop_class_uid,
-        sop_instance_uid=arrival.sop_instance_uid,
-        study_instance_uid=outcome.study_instance_uid,
-        series_instance_uid=outcome.series_instance_uid,
-        conflicts=tuple(outcome.conflicts),
-    )

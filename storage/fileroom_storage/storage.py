@@ -14,6 +14,7 @@ from .errors import InstanceNotFound, SchemaNotCurrent, StorageError
 from .events import Event
 from .external import External
 from .frame_source import FrameSource, FrameSources
+from .incoming_data_set import IncomingDataSet
 from .index import schema
 from .index.api_keys import PREFIX as API_KEY_PREFIX
 from .index.api_keys import ApiKey, ApiKeys
@@ -54,11 +55,12 @@ from .query import Query
 from .query.locate import StoredInstance
 from .query.reader import IndexReader
 from .reading import Reading
-from .receive import Buffer, IncomingDataSet, IncomingObject, Receiver, StoreOutcome
+from .receive import Buffer, IncomingObject, Receiver
 from .rejection_note import rejection_note
 from .retrieve import FramePieces, Piece, Retriever, Stretch
 from .settings import StorageSettings
 from .spool import Spool, Spooled
+from .store_outcome import StoreOutcome
 
 _log = logging.getLogger(__name__)
 

@@ -1,14 +1,18 @@
 """Objects on their way in: what their sender is told, their digest, and what waits on the disk."""
 
 import hashlib
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from fileroom_storage import ready_object, retrieve
 from fileroom_storage.index import new_instances
 from fileroom_storage.parse import mapped_pages
 from fileroom_storage.parse.encoding import View
+from fileroom_storage.parse.part10 import read_file_meta
+from fileroom_storage.ready_object import DIGESTED_MEANWHILE
 from fileroom_storage.storage import Provenance, Storage
 from tests.large_bodies import large_fragments, large_object, new_study
 from tests.made import made
@@ -82,3 +86,31 @@ def test_a_spool_gives_back_what_was_written_and_leaves_nothing(sqlite_storage: 
         assert (reader.read(3_000_001), reader.read(), reader.read(1)) == (b"x" * 3_000_000 + b"e", b"nd", b"")
         assert len(list(incoming.iterdir())) == 1
     assert list(incoming.iterdir()) == []
+
+
+EDGES = DIGESTED_MEANWHILE.start, DIGESTED_MEANWHILE.stop
+
+
+@pytest.mark.parametrize("size", [edge + beside for edge in EDGES for beside in (-20_000, -2, 0, 2, 20_000)])
+@pytest.mark.parametrize("fragment", [4_000, 131_060, 1 << 22])
+def test_the_digest_is_that_of_the_data_set_whenever_it_is_worked_out(
+    sqlite_storage: Storage, size: int, fragment: int
+) -> None:
+    content = b"".join(large_object(size + 1, new_study()))
+    meta = read_file_meta(memoryview(content))
+    dataset = dcmread(BytesIO(content), stop_before_pixels=True)
+    data_set = content[meta.data_set_offset :]
+    incoming = sqlite_storage.receive_data_set(
+        sop_class_uid=dataset.SOPClassUID,
+        sop_instance_uid=dataset.SOPInstanceUID,
+        transfer_syntax_uid=meta.transfer_syntax_uid,
+        provenance=Provenance("C-STORE"),
+    )
+    for start in range(0, len(data_set), fragment):
+        incoming.write(data_set[start : start + fragment])
+    assert incoming.store().status == "stored"
+    (row,) = tables_of(sqlite_storage)["dicom_instance"]
+    assert row["digest"] == hashlib.sha256(data_set).hexdigest()
+    again = sqlite_storage.receive()
+    again.write(content)
+    assert again.store(Provenance("STOW-RS")).status == "already stored"
