@@ -9,7 +9,7 @@ from io import BufferedIOBase, RawIOBase
 
 from fileroom_server.import_archives import DAMAGED, opened_member
 from fileroom_server.import_outcome import FileOutcome, SourceFile, failed, refused
-from fileroom_server.import_sources import is_media_directory
+from fileroom_server.import_sources import MEDIA_STORAGE_DIRECTORY
 from fileroom_storage.errors import StorageError, UnusableObject, UnusableReason
 from fileroom_storage.parse.part10 import read_file_meta
 from fileroom_storage.storage import ImportOutcome, IncomingObject, Provenance, Storage, StoreOutcome
@@ -108,12 +108,13 @@ def _read_head(source: ByteSource) -> bytes:
 def _refuse_early(head: bytes) -> None:
     """What is no object by its first bytes is not copied to be looked at."""
     try:
-        read_file_meta(head)
+        meta = read_file_meta(head)
     except UnusableObject as error:
         # a head may be cut off where the file is not
         if error.reason is UnusableReason.NOT_DICOM or len(head) < _HEAD:
             raise
-    if is_media_directory(head):
+        return
+    if meta.media_storage_sop_class_uid == MEDIA_STORAGE_DIRECTORY:
         raise UnusableObject(
             UnusableReason.NOT_A_COMPOSITE_INSTANCE,
             "a DICOMDIR is a table of contents and no object; `fileroom import` with its path imports what it names",

@@ -15,7 +15,7 @@ from fileroom_storage.parse.part10 import read_file_meta
 from fileroom_storage.storage import ImportOutcome
 
 # PS3.4 table I.4-1 (Media Storage Directory), PS3.3 F.3.2.2
-_MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 _DIRECTORY_RECORD_SEQUENCE = 0x00041220
 _REFERENCED_FILE_ID = "00041500"
 
@@ -35,10 +35,10 @@ class Sources:
             yield from walk.argument(os.fspath(path))
 
 
-def is_media_directory(head: bytes) -> bool:
+def _is_media_directory(head: bytes) -> bool:
     """Whether the file that begins so is a DICOMDIR."""
     try:
-        return read_file_meta(head).media_storage_sop_class_uid == _MEDIA_STORAGE_DIRECTORY
+        return read_file_meta(head).media_storage_sop_class_uid == MEDIA_STORAGE_DIRECTORY
     except StorageError:
         return False
 
@@ -58,7 +58,7 @@ class _Walk:
             if stat.S_ISREG(status.st_mode):
                 with open(path, "rb") as file:  # noqa: PTH123
                     head = file.read(1 << 16)
-                if is_media_directory(head):
+                if _is_media_directory(head):
                     yield from self._media_directory(path)
                     return
         except OSError as error:

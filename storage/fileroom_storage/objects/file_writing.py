@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _CHUNK = 1 << 20
+_KEPT = 1 << 16
 
 
 def read_at(descriptor: int, offset: int, length: int) -> bytes:
@@ -39,6 +40,7 @@ class FilesystemObjectWriter:
         self._path = path
         self._size = 0
         self._buffer: mmap | None = None
+        self._whole: bytes | None = None  # a small object that came in one piece is not read again
         self._descriptor = os.open(path, _FLAGS, 0o600)
         with suppress(OSError):  # some network filesystems have no locks; age decides there
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,6 +50,8 @@ class FilesystemObjectWriter:
         return self._size
 
     def write(self, *data: bytes | bytearray | memoryview) -> None:
+        first = data[0] if len(data) == 1 and not self._size else None
+        self._whole = first if isinstance(first, bytes) and len(first) <= _KEPT else None
         parts = [memoryview(part).cast("B") for part in data]
         with self._store.failures:
             written = os.writev(self._writing(), parts)
@@ -61,10 +65,13 @@ class FilesystemObjectWriter:
 
     def write_from(self, source: BufferedIOBase | RawIOBase) -> int:
         chunk = source.read(_CHUNK) or b""
-        self.write(chunk)
+        if chunk:
+            self.write(chunk)
         return len(chunk)
 
     def buffer(self) -> memoryview | mmap | bytes:
+        if self._whole is not None:
+            return self._whole
         if self._size == 0:
             return b""  # an empty file cannot be mapped
         if self._buffer is None or len(self._buffer) != self._size:

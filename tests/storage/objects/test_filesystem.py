@@ -74,6 +74,16 @@ def test_an_unread_object_may_be_larger_than_was_said(store: FilesystemObjectSto
     assert store.read_at(key, 0, 4 << 20) == data
 
 
+@pytest.mark.parametrize("pieces", [[b"abc"], [b"abc", b""], [b"abc", b"def"], [b"", b"abc"], [BYTES, b"x"]])
+def test_the_buffer_is_what_was_written_however_it_came(store: FilesystemObjectStore, pieces: list[bytes]) -> None:
+    with store.create() as writer:
+        for number, piece in enumerate(pieces, 1):
+            writer.write(piece)
+            assert bytes(writer.buffer()) == b"".join(pieces[:number])
+        key = writer.commit()
+    assert store.read_at(key, 0, 1 << 20) == b"".join(pieces)
+
+
 def test_a_buffer_is_not_used_again_while_somebody_looks_into_it(store: FilesystemObjectStore) -> None:
     held = []
     for number in range(3):
