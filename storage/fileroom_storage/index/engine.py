@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import Connection, Engine, RootTransaction, event, make_url
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -201,8 +201,12 @@ def sqlite_path(engine: Engine) -> Path | None:
 
 
 @contextmanager
-def write_transaction(source: Engine | Connection) -> Iterator[Connection]:
-    """A transaction that will write, on a connection of its own or on one that `writing_connection` has opened."""
+def write_transaction(source: Engine | Connection | RootTransaction) -> Iterator[Connection]:
+    """A transaction that will write: one begun already, or on a connection of `writing_connection`, or of its own."""
+    if isinstance(source, RootTransaction):
+        with source:
+            yield source.connection
+        return
     if isinstance(source, Connection):
         with source.begin():
             yield source

@@ -5,11 +5,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from contextvars import copy_context
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, RootTransaction
 
 from ..errors import ObjectMissing, StorageError, StorageUnavailable
 from ..monitor import UNWATCHED, Monitor
@@ -22,6 +21,7 @@ from .ingest import Outcome, Twin, ingest
 from .known_hierarchy import KnownHierarchy
 from .removal import reject_instances, remove_instances
 from .retrying import is_away, retried
+from .submission import Submission
 from .tables import Tables
 
 _log = logging.getLogger(__name__)
@@ -35,63 +35,6 @@ Result = TypeVar("Result")
 def utc_now() -> datetime:
     """The time as the index keeps it: UTC, without saying so in the type."""
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-class _Submission:
-    """An arrival whose sender waits for its outcome."""
-
-    __slots__ = (
-        "_error",
-        "_outcome",
-        "_pending",
-        "adopted",
-        "arrival",
-        "context",
-        "damaged",
-        "may_have_committed",
-        "queued_at",
-    )
-
-    def __init__(self, arrival: Arrival, *, adopted: bool, damaged: str | None = None) -> None:
-        self.arrival = arrival
-        self.adopted = adopted
-        self.damaged = damaged  # where the index has the same content, but the object store other bytes
-        self.may_have_committed = False
-        self.queued_at = time.perf_counter()
-        self.context = copy_context()  # whoever commits it does so, and logs it, on behalf of its sender
-        self._outcome: Outcome | None = None
-        self._error: BaseException | None = None
-        self._pending = threading.Lock()  # held until there is an outcome
-        self._pending.acquire()
-
-    @property
-    def is_done(self) -> bool:
-        return self._outcome is not None or self._error is not None
-
-    def settle(self, outcome: Outcome | None, error: BaseException | None = None) -> None:
-        self._outcome, self._error = outcome, error
-        self._pending.release()
-
-    @property
-    def source(self) -> str:
-        return self.arrival.provenance.source
-
-    def log(self, objects: int) -> None:
-        """To be run in its context: the line belongs to what brought the object."""
-        done = "committed" if self._outcome is not None else "not committed"
-        _log.debug("%s %s, in a batch of %d", self.arrival.sop_instance_uid, done, objects)
-
-    def tell_failed_plugins(self, monitor: Monitor) -> None:
-        if self._outcome is not None:
-            for plugin in self._outcome.failed_plugins:
-                monitor.extraction_failed(plugin)
-
-    def result(self, seconds: float) -> Outcome:
-        if not self.is_done and not self._pending.acquire(timeout=seconds) and not self.is_done:
-            raise StorageUnavailable("the index takes too long; send the object again later")
-        if self._outcome is None:
-            raise self._error or StorageUnavailable("the index gave no answer; send the object again later")
-        return self._outcome
 
 
 class IndexWriter:
@@ -116,9 +59,10 @@ class IndexWriter:
         self._retention = retention
         self._known = KnownHierarchy()
         self._connection: Connection | None = None
+        self._turn: RootTransaction | Exception | None = None
         self._told_queued = 0
         self._is_away = False
-        self._queue: deque[_Submission] = deque()
+        self._queue: deque[Submission] = deque()
         self._closed = threading.Event()
         self._submitting = threading.Lock()
         self._writing = threading.Lock()
@@ -134,13 +78,18 @@ class IndexWriter:
         The object is deleted where nothing refers to it in the end, but never one that is `adopted`: nobody would send
         it again. Raises StorageUnavailable when the index could not take it in time.
         """
-        submission = _Submission(arrival, adopted=adopted)
+        submission = Submission(arrival, adopted=adopted)
+        self._sync_folders([submission])
         self._write([submission])
         return self._intact(submission)
 
     def submit_many(self, arrivals: Sequence[Arrival]) -> list[Outcome | Exception]:
         """As `submit` for each of them, in as few transactions as can be."""
-        submissions = [_Submission(arrival, adopted=False) for arrival in arrivals]
+        submissions = [Submission(arrival, adopted=False) for arrival in arrivals]
+        try:
+            self._sync_folders(submissions)
+        except StorageError as error:
+            return [error] * len(submissions)
         self._write(submissions)
         outcomes: list[Outcome | Exception] = []
         for submission in submissions:
@@ -150,7 +99,15 @@ class IndexWriter:
                 outcomes.append(error)
         return outcomes
 
-    def _write(self, submissions: Sequence[_Submission]) -> None:
+    def _sync_folders(self, submissions: Sequence[Submission]) -> None:
+        """Makes the names of the objects durable, before anybody has to wait for the index."""
+        try:
+            self._objects.sync_folders([submission.arrival.stored_object.location for submission in submissions])
+        except StorageError:
+            self._forget(submissions)
+            raise
+
+    def _write(self, submissions: Sequence[Submission]) -> None:
         """Queues them, and commits them too where this is the thread to do so."""
         with self._submitting:  # nothing queues behind the last one
             if self._closed.is_set():
@@ -167,7 +124,7 @@ class IndexWriter:
             finally:
                 self._writing.release()
 
-    def _intact(self, submission: _Submission) -> Outcome:
+    def _intact(self, submission: Submission) -> Outcome:
         """What became of it. Of what is there already nothing is promised before its bytes have been looked at.
 
         In the thread of the sender, so that nobody else waits for that.
@@ -177,7 +134,7 @@ class IndexWriter:
             _log.error(
                 "the object store had other bytes of %s; it takes those sent", submission.arrival.sop_instance_uid
             )
-            submission = _Submission(submission.arrival, adopted=submission.adopted, damaged=outcome.twin.location)
+            submission = Submission(submission.arrival, adopted=submission.adopted, damaged=outcome.twin.location)
             self._write([submission])
             outcome = self._result(submission)
         if outcome.twin is not None and not submission.adopted:
@@ -190,7 +147,7 @@ class IndexWriter:
         except StorageError:
             return False  # what cannot be read is as good as lost
 
-    def _result(self, submission: _Submission) -> Outcome:
+    def _result(self, submission: Submission) -> Outcome:
         return submission.result(_ANSWER_SECONDS if self._thread is not None else 0)
 
     def close(self) -> None:
@@ -223,8 +180,11 @@ class IndexWriter:
 
     def _write_batch(self) -> None:
         """Commits what has queued; for one thread at a time."""
+        if self._thread is None:
+            self._wait_for_turn()
         batch = self._next_batch()
         if not batch:
+            self._let_go()
             return
         if self._told_queued:
             self._tell_queued(len(self._queue))
@@ -242,22 +202,34 @@ class IndexWriter:
                     submission.context.run(submission.log, len(batch))
         except BaseException as error:  # noqa: BLE001  # the writer must outlive any surprise; every waiting sender is told
             _log.exception("the index writer failed on a batch of %d", len(batch))
+            if self._turn is not None:
+                self._let_go()  # nobody else could write
             for submission in batch:
                 if not submission.is_done:
                     submission.settle(None, error)
+
+    def _wait_for_turn(self) -> None:
+        """While another process writes to the same file: what queues meanwhile goes along in the same transaction."""
+        try:
+            if self._connection is None:
+                # a file does not go away as a server does: the connection is kept, which saves a tenth of an object
+                self._connection = writing_connection(self._engine)
+            self._turn = self._connection.begin()
+        except Exception as error:  # noqa: BLE001  # the first attempt to commit what has queued ends with it
+            self._turn = error
 
     def _tell_queued(self, number: int) -> None:
         self._told_queued = number
         self._monitor.queued(number)
 
-    def _commit_monitored(self, batch: Sequence[_Submission]) -> None:
+    def _commit_monitored(self, batch: Sequence[Submission]) -> None:
         with self._monitor.transaction([submission.context for submission in batch]):
             self._commit(batch)
 
-    def _next_batch(self) -> list[_Submission]:
+    def _next_batch(self) -> list[Submission]:
         """Whatever has queued, no SOP Instance twice: the second has to meet the first as a row."""
-        batch: list[_Submission] = []
-        again: list[_Submission] = []
+        batch: list[Submission] = []
+        again: list[Submission] = []
         seen: set[str] = set()
         while self._queue and len(batch) < _BATCH_LIMIT:
             submission = self._queue.popleft()
@@ -267,7 +239,7 @@ class IndexWriter:
         self._queue.extendleft(reversed(again))
         return batch
 
-    def _commit(self, batch: Sequence[_Submission]) -> None:
+    def _commit(self, batch: Sequence[Submission]) -> None:
         try:
             outcomes = self._try(batch)
         except Exception as error:  # noqa: BLE001  # told to whoever waits
@@ -284,8 +256,7 @@ class IndexWriter:
                 self._remove(submission.arrival.stored_object.location)
             submission.settle(outcome)
 
-    def _try(self, batch: Sequence[_Submission]) -> list[Outcome]:
-        self._objects.sync_folders([submission.arrival.stored_object.location for submission in batch])
+    def _try(self, batch: Sequence[Submission]) -> list[Outcome]:
         try:
             # while it stays away, nobody waits for it anew with every object
             outcomes = retried(lambda: self._transaction(batch), patience=0 if self._is_away else None)
@@ -295,12 +266,12 @@ class IndexWriter:
         self._is_away = False
         return outcomes
 
-    def _transaction(self, batch: Sequence[_Submission]) -> list[Outcome]:
-        if self._connection is None and self._thread is None:
-            # a file does not go away as a server does: the connection is kept, which saves a tenth of a small object
-            self._connection = writing_connection(self._engine)
+    def _transaction(self, batch: Sequence[Submission]) -> list[Outcome]:
+        turn, self._turn = self._turn, None
         try:
-            with write_transaction(self._connection or self._engine) as connection:
+            if isinstance(turn, Exception):
+                raise turn
+            with write_transaction(turn or self._engine) as connection:
                 outcomes, opened = self._ingest(connection, batch)
             set_begun(opened)
             return outcomes
@@ -310,11 +281,11 @@ class IndexWriter:
             raise
 
     def _let_go(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._turn = self._connection, None, None
         if connection is not None:
-            connection.close()
+            connection.close()  # and rolls back
 
-    def _ingest(self, connection: Connection, batch: Sequence[_Submission]) -> tuple[list[Outcome], Opened]:
+    def _ingest(self, connection: Connection, batch: Sequence[Submission]) -> tuple[list[Outcome], Opened]:
         arrivals = [submission.arrival for submission in batch]
         outcomes = ingest(connection, self._tables, arrivals, utc_now(), self._known)
         for number, outcome in enumerate(outcomes):
@@ -344,23 +315,27 @@ class IndexWriter:
         )
         settle(connection, self._tables, pk)
 
-    def _is_usable(self, twin: Twin, submission: _Submission) -> bool:
+    def _is_usable(self, twin: Twin, submission: Submission) -> bool:
         try:
             return twin.location != submission.damaged and self._objects.size(twin.location) == twin.size
         except ObjectMissing:
             return False
 
-    def _refuse(self, batch: Sequence[_Submission], error: Exception) -> None:
+    def _refuse(self, batch: Sequence[Submission], error: Exception) -> None:
         _log.error("%d objects could not be indexed: %s", len(batch), _described(error))
         refusal: Exception = error
         if not isinstance(error, StorageError):
             refusal = unavailable(error, "the index could not take the object; send it again later")
             refusal.__cause__ = error
+        self._forget(batch)
         for submission in batch:
+            submission.settle(None, refusal)
+
+    def _forget(self, submissions: Sequence[Submission]) -> None:
+        for submission in submissions:
             # where the commit may have happened though its answer was lost, the bytes stay: `fileroom check` tells
             if not submission.may_have_committed and not submission.adopted:
                 self._remove(submission.arrival.stored_object.location)
-            submission.settle(None, refusal)
 
     def _remove(self, location: str) -> None:
         try:
