@@ -14,7 +14,8 @@ from itertools import islice
 
 from fileroom_storage.plugin import StorageError, StorageUnavailable
 
-from .aws import AwsNotAllowed, Boto3Missing
+from .aws import Boto3Missing
+from .aws_errors import AwsNotAllowed
 from .event_queue import EventQueue, Message
 from .image_set_events import ImageSetEvent, InvalidEvent, read_event
 from .image_set_version import ImageSetName

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from fileroom_storage.plugin import StorageError, StorageUnavailable
 
-from .aws import AwsNotAllowed, AwsNotFound
+from .aws_errors import AwsConflict, AwsNotAllowed, AwsNotFound
 from .image_set_service import ImageSetService
 from .image_set_version import DELETED, ImageSetName, ImageSetVersion
 from .invalid_document import InvalidDocument
@@ -129,8 +129,8 @@ def _result(
 ) -> list[ImageSetVersion]:
     try:
         return future.result()
-    except (StorageUnavailable, AwsNotAllowed, AwsNotFound) as error:
-        # what the service does not tell of at all is no fault of the image set
+    except (StorageUnavailable, AwsConflict, AwsNotAllowed, AwsNotFound) as error:
+        # what the service does not tell of at all, or not now, is no fault of the image set
         results[name] = Taken(Status.UNAVAILABLE, str(error))
     except (StorageError, InvalidDocument) as error:
         results[name] = Taken(Status.UNUSABLE, str(error))
