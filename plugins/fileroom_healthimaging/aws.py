@@ -8,6 +8,8 @@ from typing import Any
 from fileroom_storage.plugin import StorageError
 
 from .aws_errors import translated
+from .aws_requests import measure_requests
+from .metrics import UNMEASURED, Measuring
 from .section import HealthImagingSection
 
 MISSING_BOTO3 = "boto3 is not installed, which speaks with AWS; install it: pip install 'fileroom[healthimaging]'"
@@ -20,8 +22,9 @@ class Boto3Missing(StorageError):
 class AwsClients:
     """For one section of the configuration. Any thread may use any of them. Raises Boto3Missing."""
 
-    def __init__(self, section: HealthImagingSection) -> None:
+    def __init__(self, section: HealthImagingSection, measuring: Measuring = UNMEASURED) -> None:
         self._section = section
+        self._measuring = measuring
         self._lock = threading.Lock()  # making clients is the one thing that boto3 wants to do alone
 
     @cached_property
@@ -66,6 +69,8 @@ class AwsClients:
             **more,
         )
         with self._lock, translated("AWS"):
-            return boto3.session.Session().client(
+            client = boto3.session.Session().client(
                 service, region_name=section.region, endpoint_url=endpoint_url, config=config
             )
+            measure_requests(client, self._measuring)
+        return client

@@ -166,6 +166,27 @@ def _of_an_answer(what: str, response: Any, *, quoting: bool) -> AwsError:
     return AwsRefused(f"{what} was refused by AWS ({code or status}){said}")
 
 
+OK = "ok"
+_THROTTLED = "throttled"
+_OTHERWISE = "failed"
+_OUTCOMES: dict[type[AwsError], str] = {
+    AwsUnavailable: "unavailable",
+    AwsConflict: "conflict",
+    AwsNotFound: "not found",
+    AwsNotAllowed: "not allowed",
+    AwsRefused: "refused",
+}
+OUTCOMES = (OK, _THROTTLED, *_OUTCOMES.values(), _OTHERWISE)
+
+
+def outcome_of(error: Exception) -> str:
+    """In a word, one of OUTCOMES."""
+    known = meaning("", error)
+    if isinstance(known, AwsUnavailable) and is_throttling(getattr(error, "response", None) or {}):
+        return _THROTTLED
+    return _OTHERWISE if known is None else _OUTCOMES[type(known)]
+
+
 def is_throttling(response: Any) -> bool:
     """Whether AWS wants to be asked less often, by an answer that has been parsed."""
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
