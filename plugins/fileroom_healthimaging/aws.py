@@ -14,6 +14,8 @@ from .section import HealthImagingSection
 
 MISSING_BOTO3 = "boto3 is not installed, which speaks with AWS; install it: pip install 'fileroom[healthimaging]'"
 
+_LONGEST_POLL = 20.0  # seconds that SQS waits for a message at most
+
 
 class Boto3Missing(StorageError):
     """The extra `healthimaging` is not installed."""
@@ -40,7 +42,7 @@ class AwsClients:
 
     @cached_property
     def sqs(self) -> Any:
-        return self._client("sqs")
+        return self._client("sqs", waits=_LONGEST_POLL)
 
     def check(self) -> None:
         """Raises Boto3Missing at once, before anything is asked for."""
@@ -53,7 +55,8 @@ class AwsClients:
             if client is not None:
                 client.close()
 
-    def _client(self, service: str, endpoint_url: str | None = None, **more: Any) -> Any:
+    def _client(self, service: str, endpoint_url: str | None = None, *, waits: float = 0, **more: Any) -> Any:
+        """`waits`: seconds that an answer may take by itself, where nothing is slow."""
         try:
             import boto3
             from botocore.config import Config
@@ -62,7 +65,7 @@ class AwsClients:
         section = self._section
         config = Config(
             connect_timeout=section.connect_timeout,
-            read_timeout=section.read_timeout,
+            read_timeout=section.read_timeout + waits,
             max_pool_connections=section.concurrent_requests + 2,
             # waits longer from attempt to attempt, 20 s at most, by chance a little less or more
             retries={"mode": "standard", "total_max_attempts": section.attempts},

@@ -18,6 +18,7 @@ from fileroom_healthimaging.image_set_service import ImageSetService
 from fileroom_healthimaging.intake import Intake
 from fileroom_healthimaging.plugin_tables import TABLES
 from fileroom_healthimaging.reconciliation import Reconciliation
+from fileroom_healthimaging.section import HealthImagingSection
 from fileroom_storage.attributes import Level
 from fileroom_storage.errors import StorageUnavailable
 from fileroom_storage.storage import Query, Storage
@@ -251,6 +252,11 @@ def test_an_outage_of_the_queue(
     monkeypatch.setattr(clients.sqs, "receive_message", fail_first)
     follow()
     assert instances(storage) == 1
+
+
+def test_waiting_for_messages_is_not_taken_for_silence(queue: EventQueue, section: HealthImagingSection) -> None:
+    impatient = AwsClients(section.model_copy(update={"read_timeout": 0.3, "attempts": 1}))
+    assert EventQueue(impatient, queue._url).receive(1, 1, 0) == []
 
 
 def test_another_datastore(
