@@ -333,6 +333,15 @@ def test_status(site: Site) -> None:
     assert told["queue"]["problem"] is None
 
 
+def test_status_while_the_service_is_away(site: Site) -> None:
+    site.service.faults.add(Kind.INTERNAL, "GetDatastore", times=99)
+    done = site.fileroom("status", "--json", code=1)
+    site.service.faults.release()
+    [store] = json.loads(done.stdout)["datastores"]
+    assert "tried again later" in store["problem"]
+    assert store["image_sets"] == 2
+
+
 def test_following_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
     store = site.image_sets[0].datastore_id
     document, frames = image_set_document([slice_of(4, 1), slice_of(4, 2)], frames_of)
