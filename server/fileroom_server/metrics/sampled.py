@@ -58,7 +58,7 @@ class Sampler:
             "fileroom_associations_open", "Associations that are open, of all processes.", float(self._associations())
         )
         ready = GaugeMetricFamily("fileroom_ready", "Whether a part of the server can do its work.", labels=("part",))
-        ready.add_metric(("storage",), float(look.is_ready))
+        ready.add_metric(("storage",), float(look.is_ready and not look.hangs))
         for part, reason in self._parts().items():
             ready.add_metric((part,), float(reason is None))
         yield ready
@@ -91,9 +91,13 @@ class _Look(threading.Thread):
         self._found: list[Family] = []
         self.is_late = False  # whether a scrape before this one has begun it
 
+    @property
+    def hangs(self) -> bool:
+        return self.is_late and self.is_alive()
+
     def told(self) -> list[Family]:
         """What has been found until now, which of one that hangs is nothing."""
-        return [] if self.is_late and self.is_alive() else list(self._found)
+        return [] if self.hangs else list(self._found)
 
     def _tell(self, name: str, text: str, value: float) -> None:
         self._found.append(GaugeMetricFamily(name, text, float(value)))
@@ -106,13 +110,13 @@ class _LookAtIndex(_Look):
         self.is_ready = False
 
     def run(self) -> None:
-        if not _attempted(self._look_at_readiness):
+        self.is_ready = _attempted(self._look_at_readiness)
+        if not self.is_ready:
             return
         _attempted(self._look_at_commitments)
         if self._audit_is_sent:
             _attempted(self._look_at_audit)
         _attempted(self._look_at_failures)
-        self.is_ready = True
 
     def _look_at_readiness(self) -> None:
         self._storage.check_ready()

@@ -1,6 +1,7 @@
 """What is looked at for a scrape, where what is looked at is not well."""
 
 import socket
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,6 +36,25 @@ def test_an_index_that_hangs_does_not_keep_the_rest(tmp_path: Path, monkeypatch:
                 assert seen["fileroom_associations_open"] == 3
                 assert seen["fileroom_data_free_bytes"] > 0
                 assert "fileroom_conflicts_open" not in seen
+
+
+def test_counting_what_waits_may_take_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is slow behind the look at readiness is left out; an index that never answers is not ready by the next."""
+    monkeypatch.setattr(sampled, "_PATIENCE", 0.3)
+    end = threading.Event()
+    with Storage.open(StorageSettings(tmp_path / "data")) as storage:
+        storage.create_schema_if_empty()
+        storage.check_ready()
+        monkeypatch.setattr(storage.plugins, "failures", lambda: end.wait(30) and {})
+        sampler = Sampler(storage, dict, lambda: 0)
+        try:
+            seen = samples(sampler)
+            assert (seen["fileroom_readystorage"], seen["fileroom_commitments_pending"]) == (1, 0)
+            seen = samples(sampler)
+            assert seen["fileroom_readystorage"] == 0
+            assert "fileroom_commitments_pending" not in seen
+        finally:
+            end.set()
 
 
 def test_what_is_not_ready_is_told_by_part(tmp_path: Path) -> None:
