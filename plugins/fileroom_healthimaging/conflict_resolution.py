@@ -5,11 +5,11 @@ from typing import Any
 
 from fileroom_storage.plugin import Action, Actor, AuditEvent, EventId, StorageError
 
+from .aws_errors import AwsNotFound, translated
 from .image_set_conflicts import Conflict, ConflictState, Resolution
 from .image_set_index import ImageSetIndex
 from .image_set_version import DELETED, LOCKED, ImageSetName
 from .intake import Status
-from .service_errors import NotThere, service_errors
 from .tagged_image_sets import TaggedImageSets, TakeIn
 
 _PATIENCE = 120.0  # seconds for the service to do what it has agreed to
@@ -21,7 +21,7 @@ class CannotResolve(StorageError):
 
 
 class ConflictResolver:
-    """`client` is boto3's; `take` has the index take image sets in. Raises CannotResolve and ServiceError.
+    """`client` is boto3's; `take` has the index take image sets in. Raises CannotResolve and AwsError.
 
     Where it is ended between the service's part and the index's, events tell of it, or the same is asked for again.
     """
@@ -57,7 +57,7 @@ class ConflictResolver:
         raise CannotResolve(f"there is no conflict {pk}; `fileroom healthimaging conflicts list --all` shows them")
 
     def _discard(self, name: ImageSetName) -> None:
-        with service_errors("DeleteImageSet"):
+        with translated("DeleteImageSet", quoting=True):
             self._client.delete_image_set(datastoreId=name.datastore_id, imageSetId=name.image_set_id)
         self._settled(name)
 
@@ -71,7 +71,7 @@ class ConflictResolver:
                 "imageSetId": into.image_set_id,
                 "latestVersionId": self._version_of(into),
             }
-        with service_errors("CopyImageSet"):
+        with translated("CopyImageSet", quoting=True):
             answer = self._client.copy_image_set(
                 datastoreId=source.datastore_id,
                 sourceImageSetId=source.image_set_id,
@@ -92,7 +92,7 @@ class ConflictResolver:
         while True:
             try:
                 told = self._image_sets.properties(*name)
-            except NotThere:
+            except AwsNotFound:
                 return
             if told["imageSetState"] != LOCKED:
                 break

@@ -10,12 +10,12 @@ from sqlalchemy import Connection, RowMapping
 
 from fileroom_storage.plugin import Actor, AuditEvent, StorageUnavailable
 
+from .aws_errors import AwsConflict, AwsNotFound, AwsRefused, AwsUnavailable, translated
 from .dicom_import_jobs import DicomImportJobs, FileOutcome, ImportJob, JobState
 from .dicom_import_jobs_reports import JobReports
-from .due_work import ClaimLost, new_owner
+from .due_work import ClaimLost, NotYet, new_owner
 from .image_set_version import ImageSetName
 from .intake import BATCH
-from .service_errors import NotThere, RefusedByService, TryLater, VersionConflict, service_errors
 from .tag_and_job_tables import REASON_LENGTH
 from .tagged_image_sets import TakeIn, take_in
 
@@ -45,7 +45,7 @@ class ImportJobFollower:
     def advance_next(self, pks: Collection[int] | None = None) -> ImportJob | None:
         """Takes the job that has been due for longest, of `pks` where they are given, as far as it goes now.
 
-        None where none is due. Raises NoAccess and StorageUnavailable; the job is due again at once then.
+        None where none is due. Raises AwsNotAllowed and StorageUnavailable; the job is due again at once then.
         """
         pk = self._jobs.work.claim(self._owner, pks)
         if pk is None:
@@ -69,9 +69,9 @@ class ImportJobFollower:
         row = self._jobs.work.change(pk, self._owner, {})
         try:
             self._advance(row)
-        except (RefusedByService, NotThere) as error:
+        except (AwsRefused, AwsNotFound) as error:
             self._settle(pk, JobState.FAILED, {"last_error": str(error)[:REASON_LENGTH]})
-        except (TryLater, VersionConflict) as error:
+        except (AwsUnavailable, AwsConflict, NotYet) as error:
             row = self._jobs.work.change(pk, self._owner, {})
             self._postpone(row, str(error), failing=True)
 
@@ -79,7 +79,7 @@ class ImportJobFollower:
         if row["job_id"] is None:
             row = self._start(row)
         job = ImportJob.of_row(row)
-        with service_errors("GetDICOMImportJob"):
+        with translated("GetDICOMImportJob", quoting=True):
             answer = self._client.get_dicom_import_job(datastoreId=job.request.datastore_id, jobId=job.job_id)
         properties = answer["jobProperties"]
         status = properties["jobStatus"]
@@ -98,7 +98,7 @@ class ImportJobFollower:
         if job_id is None:
             # counted before the call: whoever comes after a crash behind it looks for the job first
             self._jobs.work.change(job.pk, self._owner, {"attempts": job.attempts + 1})
-            with service_errors("StartDICOMImportJob"):
+            with translated("StartDICOMImportJob", quoting=True):
                 answer = self._client.start_dicom_import_job(
                     jobName=job.name_at_service,
                     dataAccessRoleArn=job.request.data_access_role_arn,
@@ -112,7 +112,7 @@ class ImportJobFollower:
         return self._jobs.work.change(job.pk, self._owner, values, self._events)
 
     def _started_before(self, job: ImportJob) -> str | None:
-        with service_errors("ListDICOMImportJobs"):
+        with translated("ListDICOMImportJobs", quoting=True):
             pages = self._client.get_paginator("list_dicom_import_jobs").paginate(datastoreId=job.request.datastore_id)
             for page in pages:
                 for one in page["jobSummaries"]:
@@ -127,9 +127,9 @@ class ImportJobFollower:
         try:
             summary = reports.manifest()
             if summary is None and state is JobState.COMPLETED:
-                raise TryLater(f"the job has ended, but its manifest {reports.manifest_uri} cannot be read yet")
+                raise NotYet(f"the job has ended, but its manifest {reports.manifest_uri} cannot be read yet")
             self._read(job, reports)
-        except NotThere:
+        except AwsNotFound:
             if state is JobState.COMPLETED:
                 raise
             # it may have failed because there is no such bucket, which its own message says

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from .aws_errors import translated
 from .dicom_import_jobs import FileOutcome, ImportedFile
-from .service_errors import service_errors
 
 # developer guide, "Understanding import jobs"
 MANIFEST = "job-output-manifest.json"
@@ -17,7 +17,7 @@ _TEXT = 2048
 
 
 class JobReports:
-    """The reports below the output prefix of one job, by a boto3 client of S3. Raises the errors of service_errors."""
+    """The reports below the output prefix of one job, by a boto3 client of S3. Raises AwsError."""
 
     def __init__(self, s3: Any, output_s3_uri: str) -> None:
         self._s3 = s3
@@ -31,7 +31,7 @@ class JobReports:
         key = self._prefix + MANIFEST
         if key not in self._keys(MANIFEST):
             return None
-        with service_errors("GetObject"):
+        with translated("GetObject", quoting=True):
             body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read(_LARGEST_MANIFEST)
         try:
             summary = orjson.loads(body).get("jobSummary")
@@ -44,7 +44,7 @@ class JobReports:
         key = self._prefix + _REPORTS[outcome]
         if key not in self._keys(_REPORTS[outcome]):
             return
-        with service_errors("GetObject"):
+        with translated("GetObject", quoting=True):
             body = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"]
             for number, line in enumerate(body.iter_lines(), 1):
                 if number > after:
@@ -52,7 +52,7 @@ class JobReports:
 
     def _keys(self, name: str) -> set[str]:
         # who may not list a bucket is told that an absent object is denied; so it is listed
-        with service_errors("ListBucket"):
+        with translated("ListBucket", quoting=True):
             found = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + name)
         return {one["Key"] for one in found.get("Contents", [])}
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from fileroom_storage.plugin import StorageError
 
-from .aws import AwsClients, AwsUnavailable, translated
+from .aws import AwsClients
+from .aws_errors import AwsUnavailable, translated
 from .json_text import MAXIMUM_SIZE
 
 _SUFFIXES = (".json", ".json.gz", ".gz")
@@ -56,7 +57,7 @@ def _of_file(path: Path) -> FoundDocument:
 
 
 class S3Documents:
-    """Raises AwsUnavailable and AwsRefused where a list cannot be had, Boto3Missing."""
+    """Raises AwsError where a list cannot be had, Boto3Missing."""
 
     def __init__(self, clients: AwsClients, concurrent: int) -> None:
         self._clients = clients

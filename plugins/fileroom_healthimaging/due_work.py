@@ -19,6 +19,10 @@ from .tag_and_job_tables import REASON_LENGTH
 Events = Callable[[Connection, RowMapping], Sequence[AuditEvent]]
 
 
+class NotYet(StorageError):
+    """What has to be so first is not so: it is tried again later."""
+
+
 class ClaimLost(StorageError):
     """Another process has taken over what this one was at; it goes on there."""
 

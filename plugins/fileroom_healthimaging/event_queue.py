@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .aws import AwsClients, translated
+from .aws import AwsClients
+from .aws_errors import translated
 
 BATCH = 10  # the most that SQS gives or takes at once
 
@@ -18,7 +19,7 @@ class Message:
 
 
 class EventQueue:
-    """Raises AwsUnavailable, AwsRefused, Boto3Missing."""
+    """Raises AwsError, Boto3Missing."""
 
     def __init__(self, clients: AwsClients, url: str) -> None:
         self._clients = clients

@@ -55,7 +55,7 @@ def follow(context: "PluginContext", once: bool, as_json: bool) -> None:
         try:
             if section.queue_url is not None:
                 queue = EventQueue(of_it.clients, section.queue_url)
-                following = Following(queue, of_it.intake, section.datastores, stopping, probe)
+                following = Following(queue, of_it.intake, section.datastores, stopping, probe, context)
                 done = following.done
                 write_notice("following the queue of events; Ctrl-C ends it")
                 following.run(until_empty=once)

@@ -14,11 +14,13 @@ from itertools import islice
 
 from fileroom_storage.plugin import StorageError, StorageUnavailable
 
-from .aws import AwsNotAllowed, Boto3Missing
+from .aws import Boto3Missing
+from .aws_errors import AwsNotAllowed
 from .event_queue import EventQueue, Message
 from .image_set_events import ImageSetEvent, InvalidEvent, read_event
 from .image_set_version import ImageSetName
 from .intake import BATCH, Intake, Status, Taken
+from .metrics import EVENTS, LEFT, PASSED_OVER, TAKEN, UNMEASURED, Measuring
 from .reconciliation import Reconciliation
 
 _log = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ class Following:
         datastores: Sequence[str],
         stopping: threading.Event,
         probe: Callable[[], None],
+        measuring: Measuring = UNMEASURED,
     ) -> None:
         self.done = Followed()
         self._queue = queue
@@ -72,6 +75,7 @@ class Following:
         self._datastores = frozenset(datastores)
         self._stopping = stopping
         self._probe = probe
+        self._measuring = measuring
         self._pause = Pause(stopping)
         self._away = False
 
@@ -99,7 +103,9 @@ class Following:
         rounds = 0
         while waiting and not self._stopping.is_set():
             taken = self._intake.take({name: _newest(told) for name, told in waiting.items()})
-            self._delete([message for name in _of(taken, Status.TAKEN) for message, _ in waiting.pop(name)])
+            done = [message for name in _of(taken, Status.TAKEN) for message, _ in waiting.pop(name)]
+            self._measuring.count(EVENTS, TAKEN, by=len(done))
+            self._delete(done)
             for name in _of(taken, Status.UNUSABLE):
                 self._leave([message for message, _ in waiting.pop(name)], f"image set {name}: {taken[name].reason}")
             self.done.image_sets += len(_of(taken, Status.TAKEN))
@@ -133,6 +139,7 @@ class Following:
             else:
                 found[event.name].append((message, event))
         self.done.passed_over += len(over)
+        self._measuring.count(EVENTS, PASSED_OVER, by=len(over))
         self._delete(over)
         return dict(found)
 
@@ -149,6 +156,7 @@ class Following:
             _log.warning("messages that are kept may come again meanwhile: %s", error)
 
     def _leave(self, messages: Sequence[Message], why: str) -> None:
+        self._measuring.count(EVENTS, LEFT, by=len(messages))
         for message in messages:
             self.done.unusable += 1
             _log.error(

@@ -14,6 +14,7 @@ from .frame_cache import FrameCache
 from .image_set_service import ImageSetService
 from .image_set_version import ImageSetName
 from .invalid_document import InvalidDocument
+from .metrics import FRAME_BYTES, FRAMES, HIT, MISS, UNMEASURED, Measuring
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +44,12 @@ class HealthImagingFrames:
         frames_of: Callable[[str, str], FramesOfInstance | None],
         cache: FrameCache,
         concurrent: int,
+        measuring: Measuring = UNMEASURED,
     ) -> None:
         self._service = service
         self._frames_of = frames_of
         self._cache = cache
+        self._measuring = measuring
         self._ahead = max(1, concurrent // 2)
         self._pool = ThreadPoolExecutor(concurrent, thread_name_prefix="healthimaging-frame")
 
@@ -89,7 +92,10 @@ class HealthImagingFrames:
         key = f"{name}/{frame.image_frame_id}"
         content = self._cache.get(key)
         if content is not None:
+            self._measuring.count(FRAMES, HIT)
+            self._measuring.count(FRAME_BYTES, HIT, by=len(content))
             return content
+        self._measuring.count(FRAMES, MISS)
         wrong = ""
         for _ in range(_ATTEMPTS):
             try:
@@ -99,6 +105,7 @@ class HealthImagingFrames:
             wrong = what_is_wrong(content, frame, transfer_syntax_uid)
             if not wrong:
                 self._cache.put(key, content)
+                self._measuring.count(FRAME_BYTES, MISS, by=len(content))
                 return content
             _log.warning("frame %s of image set %s %s", frame.image_frame_id, name, wrong)
         raise PixelsUnavailable(

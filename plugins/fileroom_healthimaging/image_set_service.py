@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .aws import AwsClients, AwsNotFound, AwsUnavailable, translated
+from .aws import AwsClients
+from .aws_errors import AwsNotFound, AwsUnavailable, translated
 from .image_set_version import DELETED, ImageSetName, ImageSetVersion
 from .invalid_document import InvalidDocument
 from .json_text import MAXIMUM_SIZE
@@ -26,7 +27,7 @@ class FoundImageSet:
 
 
 class ImageSetService:
-    """Any thread may ask. What is asked raises AwsUnavailable, AwsRefused, Boto3Missing."""
+    """Any thread may ask. What is asked raises AwsError, Boto3Missing."""
 
     def __init__(self, clients: AwsClients) -> None:
         self._clients = clients

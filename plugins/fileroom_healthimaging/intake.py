@@ -10,10 +10,11 @@ from typing import Protocol
 
 from fileroom_storage.plugin import StorageError, StorageUnavailable
 
-from .aws import AwsNotAllowed, AwsNotFound
+from .aws_errors import AwsConflict, AwsNotAllowed, AwsNotFound
 from .image_set_service import ImageSetService
 from .image_set_version import DELETED, ImageSetName, ImageSetVersion
 from .invalid_document import InvalidDocument
+from .metrics import IMAGE_SETS, UNMEASURED, Measuring
 
 _log = logging.getLogger(__name__)
 
@@ -53,8 +54,16 @@ class Taken:
 class Intake:
     """Asks the service for several image sets at once. `stopping` lets it end before all are asked for."""
 
-    def __init__(self, service: ImageSetService, index: Index, threads: int, stopping: Event) -> None:
+    def __init__(
+        self,
+        service: ImageSetService,
+        index: Index,
+        threads: int,
+        stopping: Event,
+        measuring: Measuring = UNMEASURED,
+    ) -> None:
         self._service = service
+        self._measuring = measuring
         self._index = index
         self._threads = threads
         self._stopping = stopping
@@ -71,13 +80,21 @@ class Intake:
             for name, future in asked.items():
                 batch += _result(name, future, results)
                 if is_full(batch):
-                    results |= self.tell(batch)
+                    results |= self._tell(batch)
                     batch = []
-            results |= self.tell(batch)
-        return results
+            results |= self._tell(batch)
+        return self._counted(results)
 
     def tell(self, versions: Sequence[ImageSetVersion]) -> dict[ImageSetName, Taken]:
         """In one transaction; of several versions of an image set the last one decides what has become of it."""
+        return self._counted(self._tell(versions))
+
+    def _counted(self, results: dict[ImageSetName, Taken]) -> dict[ImageSetName, Taken]:
+        for taken in results.values():
+            self._measuring.count(IMAGE_SETS, taken.status)
+        return results
+
+    def _tell(self, versions: Sequence[ImageSetVersion]) -> dict[ImageSetName, Taken]:
         if not versions:
             return {}
         try:
@@ -129,8 +146,8 @@ def _result(
 ) -> list[ImageSetVersion]:
     try:
         return future.result()
-    except (StorageUnavailable, AwsNotAllowed, AwsNotFound) as error:
-        # what the service does not tell of at all is no fault of the image set
+    except (StorageUnavailable, AwsConflict, AwsNotAllowed, AwsNotFound) as error:
+        # what the service does not tell of at all, or not now, is no fault of the image set
         results[name] = Taken(Status.UNAVAILABLE, str(error))
     except (StorageError, InvalidDocument) as error:
         results[name] = Taken(Status.UNUSABLE, str(error))

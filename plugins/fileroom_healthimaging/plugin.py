@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fileroom_storage.plugin import Plugin, PluginDatabase
 
+from .metrics import METRICS
 from .plugin_tables import METADATA
 from .section import HealthImagingSection
 from .views import VIEWS
@@ -14,6 +15,7 @@ plugin = Plugin(
     section=HealthImagingSection,
     database=PluginDatabase(METADATA, Path(__file__).parent / "migrations", VIEWS),
     start=start,
+    metrics=METRICS,
     commands={
         "import": "fileroom_healthimaging.import_command:import_",
         "follow": "fileroom_healthimaging.follow_command:follow",

@@ -40,7 +40,7 @@ class Reconciliation:
         self._stopping = stopping
 
     def run(self, datastore_id: str, progress: Progress | None = None) -> Reconciled:
-        """Raises AwsUnavailable, AwsRefused, StorageUnavailable; what was taken until then is durable."""
+        """Raises AwsError, StorageUnavailable; what was taken until then is durable."""
         known = dict(self._index.known_versions(datastore_id))
         seen: set[str] = set()
         done = Reconciled()

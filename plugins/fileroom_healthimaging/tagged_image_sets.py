@@ -1,12 +1,13 @@
-"""Image sets as the service has them: their properties, metadata, updates; errors are those of service_errors."""
+"""Image sets as the service has them: their properties, metadata, updates; errors are those of aws_errors."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from .aws_errors import translated
+from .due_work import NotYet
 from .image_set_version import ImageSetName
 from .intake import Status, Taken
-from .service_errors import TryLater, service_errors
 
 _log = logging.getLogger(__name__)
 
@@ -17,10 +18,10 @@ TakeIn = Callable[[Mapping[ImageSetName, int | None]], Mapping[ImageSetName, Tak
 
 
 def take_in(take: TakeIn, versions: Mapping[ImageSetName, int | None]) -> None:
-    """Returns once the index has them. Raises TryLater where the service or the index is away."""
+    """Returns once the index has them. Raises NotYet where the service or the index is away."""
     for name, taken in take(versions).items():
         if taken.status is Status.UNAVAILABLE:
-            raise TryLater(taken.reason)
+            raise NotYet(taken.reason)
         if taken.status is Status.UNUSABLE:
             _log.warning("image set %s cannot be taken into the index: %s", name, taken.reason)
 
@@ -34,14 +35,14 @@ class TaggedImageSets:
     def properties(self, datastore_id: str, image_set_id: str, version: int | None = None) -> Properties:
         """Of the latest version, or of one."""
         of_version = {} if version is None else {"versionId": str(version)}
-        with service_errors("GetImageSet"):
+        with translated("GetImageSet", quoting=True):
             found: Properties = self._client.get_image_set(
                 datastoreId=datastore_id, imageSetId=image_set_id, **of_version
             )
         return found
 
     def document(self, datastore_id: str, image_set_id: str, version: int) -> bytes:
-        with service_errors("GetImageSetMetadata"):
+        with translated("GetImageSetMetadata", quoting=True):
             answer = self._client.get_image_set_metadata(
                 datastoreId=datastore_id, imageSetId=image_set_id, versionId=str(version)
             )
@@ -51,7 +52,7 @@ class TaggedImageSets:
     def of_series(self, datastore_id: str, series_instance_uid: str) -> Iterator[tuple[str, bool]]:
         """The IDs of the image sets of a series, each with whether it is primary."""
         criteria = {"filters": [{"operator": "EQUAL", "values": [{"DICOMSeriesInstanceUID": series_instance_uid}]}]}
-        with service_errors("SearchImageSets"):
+        with translated("SearchImageSets", quoting=True):
             pages = self._client.get_paginator("search_image_sets").paginate(
                 datastoreId=datastore_id, searchCriteria=criteria
             )
@@ -72,9 +73,9 @@ class TaggedImageSets:
         """Begins an update of the version that is the latest; returns the version that it makes.
 
         `with_study` has the other image sets of the study get the same attributes of the study.
-        Raises VersionConflict where there is a later version, or another operation has locked it.
+        Raises AwsConflict where there is a later version, or another operation has locked it.
         """
-        with service_errors("UpdateImageSetMetadata"):
+        with translated("UpdateImageSetMetadata", quoting=True):
             answer = self._client.update_image_set_metadata(
                 datastoreId=datastore_id,
                 imageSetId=image_set_id,

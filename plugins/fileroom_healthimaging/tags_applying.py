@@ -12,11 +12,11 @@ from sqlalchemy import Connection, RowMapping
 
 from fileroom_storage.plugin import Actor, AuditEvent, StorageUnavailable
 
-from .due_work import ClaimLost, new_owner
+from .aws_errors import AwsConflict, AwsNotFound, AwsRefused, AwsUnavailable
+from .due_work import ClaimLost, NotYet, new_owner
 from .image_set_version import ImageSetName
 from .invalid_document import InvalidDocument
 from .json_text import read_json
-from .service_errors import NotThere, RefusedByService, TryLater, VersionConflict
 from .tag_and_job_tables import REASON_LENGTH
 from .tagged_image_sets import Properties, TaggedImageSets, TakeIn, take_in
 from .tags import Tag, TagLevel, Tags, TagState
@@ -70,7 +70,7 @@ class TagUpdates:
     def apply_next(self, pks: Collection[int] | None = None) -> Tag | None:
         """Works on what has been due for longest, of `pks` where they are given; None where nothing is due.
 
-        Raises NoAccess and StorageUnavailable; the tag is due again at once then.
+        Raises AwsNotAllowed and StorageUnavailable; the tag is due again at once then.
         """
         pk = self._tags.work.claim(self._owner, pks)
         if pk is None:
@@ -94,9 +94,9 @@ class TagUpdates:
         row = self._tags.work.change(pk, self._owner, {})
         try:
             self._drive(row)
-        except (RefusedByService, _CannotApply) as error:
+        except (AwsRefused, _CannotApply) as error:
             self._fail(pk, str(error))
-        except (TryLater, VersionConflict, NotThere) as error:
+        except (AwsUnavailable, AwsConflict, AwsNotFound, NotYet) as error:
             # as it is now: what was begun meanwhile counts
             row = self._tags.work.change(pk, self._owner, {})
             if not self._tags.work.postpone(row, self._owner, str(error)):
@@ -131,19 +131,19 @@ class TagUpdates:
                     forced=tag.request.forced,
                     with_study=tag.request.level is TagLevel.STUDY and bool(properties.get("isPrimary")),
                 )
-            except VersionConflict:
+            except AwsConflict:
                 self._pause(self._pace.first_poll * 2**attempt * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
                 continue
             row = self._tags.work.change(
                 tag.pk, self._owner, {"state": TagState.UPDATING.value, "version": version, "last_error": None}
             )
-        raise TryLater("the image set is changed by others all the time")
+        raise NotYet("the image set is changed by others all the time")
 
     def _image_set_of(self, tag: Tag) -> str:
         """The primary one, or the only one, of the series."""
         found = list(self._service.of_series(tag.request.datastore_id, tag.request.series_instance_uid))
         if not found:
-            raise NotThere("the data store has no image set of the series yet")
+            raise NotYet("the data store has no image set of the series yet")
         primary = [image_set_id for image_set_id, is_primary in found if is_primary]
         if len(chosen := primary or [image_set_id for image_set_id, _ in found]) > 1:
             raise _CannotApply(
@@ -157,14 +157,14 @@ class TagUpdates:
         while True:
             try:
                 properties = self._service.properties(tag.request.datastore_id, image_set_id)
-            except NotThere:
+            except AwsNotFound:
                 return None
             if properties["imageSetState"] == "DELETED":
                 return None
             if properties["imageSetState"] != "LOCKED":
                 return properties
             if time.monotonic() > deadline:
-                raise TryLater(f"the image set is still {properties.get('imageSetWorkflowStatus', 'LOCKED')}")
+                raise NotYet(f"the image set is still {properties.get('imageSetWorkflowStatus', 'LOCKED')}")
             self._pause(poll)
             poll = min(2 * poll, self._pace.longest_poll)
 
@@ -173,7 +173,7 @@ class TagUpdates:
         if tag.request.image_set_id is not None:
             raise _CannotApply("the image set does not exist, or is deleted")
         if tag.image_set_id is None:
-            raise NotThere("the image set that the search has found is deleted")
+            raise NotYet("the image set that the search has found is deleted")
         values = {"image_set_id": None, "base_version": None, "version": None, "state": TagState.REQUESTED.value}
         _log.info("tag %d: image set %s is deleted; another is looked for", tag.pk, image_set_id)
         return self._tags.work.change(tag.pk, self._owner, values)
@@ -210,7 +210,7 @@ class TagUpdates:
         try:
             return read_json(self._service.document(tag.request.datastore_id, image_set_id, version))
         except InvalidDocument as error:
-            raise TryLater(f"the metadata of the image set cannot be read: {error}") from error
+            raise NotYet(f"the metadata of the image set cannot be read: {error}") from error
 
     # -- the end -------------------------------------------------------------------------------------------
 
@@ -232,4 +232,4 @@ class TagUpdates:
 
     def _pause(self, seconds: float) -> None:
         if self._stop.wait(seconds):
-            raise TryLater("stopped")
+            raise NotYet("stopped")

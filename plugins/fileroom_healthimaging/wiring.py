@@ -37,9 +37,9 @@ class Parts:
 @contextmanager
 def parts(context: PluginContext) -> Iterator[Parts]:
     section: HealthImagingSection = context.section
-    clients = AwsClients(section)
+    clients = AwsClients(section, context)
     service, index, stopping = ImageSetService(clients), ImageSetIndex(context), threading.Event()
-    intake = Intake(service, index, section.concurrent_requests, stopping)
+    intake = Intake(service, index, section.concurrent_requests, stopping, context)
     try:
         yield Parts(
             section,
@@ -62,9 +62,10 @@ def start(context: PluginContext) -> None:
     context.storage.register_frame_source(
         context.name,
         HealthImagingFrames(
-            ImageSetService(AwsClients(section)),
+            ImageSetService(AwsClients(section, context)),
             ImageSetIndex(context).frames_of,
             FrameCache(folder, section.frame_cache_size << 20),
             section.concurrent_requests,
+            context,
         ),
     )

@@ -22,6 +22,7 @@ from fileroom_server.import_files import SOURCE, import_files
 from fileroom_server.import_outcome import FileOutcome, SourceFile
 from fileroom_server.logs import start_logging
 from fileroom_server.metrics.blocks import kept_numbers
+from fileroom_server.metrics.of_plugins import declare_metrics
 from fileroom_server.metrics.shared_numbers import KeptNumbers
 from fileroom_server.storage_monitor import CountingMonitor
 from fileroom_storage.index.audit.event import Action, EventId
@@ -154,6 +155,7 @@ def _begin(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says when to stop
     start_logging(logging)
     if metrics.enabled:
+        declare_metrics(settings.plugins)
         _Process.kept = kept_numbers(settings.data)
         _Process.kept.begin()
     correlate(CorrelationId(association))

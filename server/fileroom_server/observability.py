@@ -6,8 +6,10 @@ from fileroom_dicomweb.metrics import Exposition
 from fileroom_server.config import Configuration
 from fileroom_server.metrics.blocks import kept_numbers, shared_blocks
 from fileroom_server.metrics.exposition import MetricsExposition
+from fileroom_server.metrics.of_plugins import declare_metrics
 from fileroom_server.metrics.sampled import Sampler
 from fileroom_server.metrics.shared_numbers import NUMBERS
+from fileroom_server.plugins import enabled_plugins
 from fileroom_server.storage_monitor import CountingMonitor, TracingMonitor
 from fileroom_server.tracing import start_tracing, stop_tracing, tracer
 from fileroom_storage.monitor import UNWATCHED, Monitor
@@ -21,6 +23,8 @@ class Observability:
         self._tracing = configuration.tracing
         self._data = configuration.data.absolute()
         self._associations = associations
+        self._audit_is_sent = configuration.audit.enabled and bool(configuration.audit.syslog_host)
+        declare_metrics(enabled_plugins(configuration))
         processes = configuration.dicom.processes + configuration.http.workers
         self._blocks = shared_blocks(processes) if configuration.metrics.enabled else None
 
@@ -41,4 +45,5 @@ class Observability:
         """What /metrics answers in this process."""
         if self._blocks is None:
             return None
-        return MetricsExposition(self._blocks, kept_numbers(self._data), Sampler(storage, parts, self._associations))
+        sampler = Sampler(storage, parts, self._associations, audit_is_sent=self._audit_is_sent)
+        return MetricsExposition(self._blocks, kept_numbers(self._data), sampler)

@@ -29,11 +29,15 @@ def with_plugin(name: str, *, keeps_running: bool = False) -> Callable[[Callable
         @with_configuration
         @wraps(command)
         def with_context(configuration: Configuration, **options: Any) -> Any:
+            from fileroom_server.command_metrics import counted_command
             from fileroom_server.logs import start_logging
             from fileroom_server.wiring import command_logging, storage_of_plugin
 
             start_logging(configuration.logging if keeps_running else command_logging(configuration))
-            with storage_of_plugin(configuration, name) as storage:
+            with (
+                counted_command(configuration) as monitor,
+                storage_of_plugin(configuration, name, monitor) as storage,
+            ):
                 return command(context=storage.plugins.context(name), **options)
 
         return with_context

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import Context
 
-from fileroom_server.metrics import table
+from fileroom_server.metrics import of_plugins, table
 from fileroom_server.metrics.metric import OTHER, Histogram
 from fileroom_server.status import InvalidRequest, SopClassNotSupported
 from fileroom_server.tracing import Tracer
@@ -40,6 +40,12 @@ class CountingMonitor(Monitor):
 
     def extraction_failed(self, plugin: str) -> None:  # noqa: ARG002  # the table plugin_failure has its name
         table.PLUGIN_FAILURES.inc()
+
+    def counted(self, name: str, labels: Sequence[str], by: float) -> None:
+        of_plugins.count(name, labels, by)
+
+    def observed(self, name: str, labels: Sequence[str], value: float) -> None:
+        of_plugins.observe(name, labels, value)
 
     def searched(self, level: str, seconds: float) -> None:
         table.SEARCH_SECONDS.observe(seconds, level)

@@ -13,6 +13,7 @@ from fileroom_server.config import Configuration, LoggingConfiguration
 from fileroom_server.plugins import enabled_plugins, load_plugin
 from fileroom_server.syslog import Collector
 from fileroom_storage.errors import PluginUnusable, StorageNotWritable
+from fileroom_storage.monitor import UNWATCHED, Monitor
 from fileroom_storage.storage import ConnectionPool, IndexSchema, Storage, StorageSettings, plugin_databases
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def existing_index(configuration: Configuration) -> IndexSchema:
 
 
 @contextmanager
-def storage_of_plugin(configuration: Configuration, name: str) -> Iterator[Storage]:
+def storage_of_plugin(configuration: Configuration, name: str, monitor: Monitor = UNWATCHED) -> Iterator[Storage]:
     """Storage for commands that need a plugin to be enabled; its tables are made where there are none.
 
     Raises PluginUnusable and what else is a StorageError.
@@ -136,7 +137,7 @@ def storage_of_plugin(configuration: Configuration, name: str) -> Iterator[Stora
         load_plugin(name)
         raise PluginUnusable(f"plugin {name} is not enabled; write a section [plugins.{name}] in the configuration")
     check_data(configuration)
-    with Storage.open(storage_settings(configuration)) as storage:
+    with Storage.open(storage_settings(configuration), monitor) as storage:
         storage.create_schema_if_empty()
         if not storage.schema_current():
             storage.check_ready()  # says which schema there is and what to do

@@ -64,6 +64,12 @@ class Monitor:
     def extraction_failed(self, plugin: str) -> None:
         """A plugin has no rows of an object that was stored."""
 
+    def counted(self, name: str, labels: Sequence[str], by: float) -> None:
+        """A plugin counts into a metric that it has declared."""
+
+    def observed(self, name: str, labels: Sequence[str], value: float) -> None:
+        """A plugin has measured something for a histogram that it has declared."""
+
     def searched(self, level: str, seconds: float) -> None:
         """A search of the index has ended, its last answer been taken; level is STUDY, SERIES and so on."""
 

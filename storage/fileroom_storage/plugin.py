@@ -5,7 +5,7 @@ enabled by its section `[plugins.NAME]` of the configuration.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ from .index.tables import TABLE_OPTIONS
 from .index.types import ExactText, LongText, Uid, binary, microsecond_datetime, surrogate_key
 from .index.writer import utc_now
 from .parse.header import Header
+from .plugin_metrics import PluginCounter, PluginGauge, PluginHistogram, PluginMetric, check_metrics
 from .query.locate import StoredInstance
 
 if TYPE_CHECKING:
@@ -66,6 +67,14 @@ class PluginContext:
     storage: "Storage"
     database: PluginConnections
 
+    def count(self, counter: PluginCounter, *labels: str, by: float = 1.0) -> None:
+        """Any thread, at any time; seen in a server with metrics, and in a command beside it."""
+        self.storage.monitor.counted(counter.name, labels, by)
+
+    def observe(self, histogram: PluginHistogram, value: float, *labels: str) -> None:
+        """As `count`."""
+        self.storage.monitor.observed(histogram.name, labels, value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plugin:
@@ -75,7 +84,7 @@ class Plugin:
     returns rows by table name; they are written in the transaction of the instance. `observe` hears of changes that are
     durable, in the thread that made them. `start` is called in each process that opens the storage, before it works.
     `commands` are click commands by name, below `fileroom NAME`; `blueprint` makes a Flask blueprint of a context; it
-    is served under /api/NAME.
+    is served under /api/NAME. `metrics` are what its code counts by the context, and what is looked at for a scrape.
     Raises ValueError for what cannot work.
     """
 
@@ -88,6 +97,7 @@ class Plugin:
     start: Callable[[PluginContext], None] | None = None
     commands: Mapping[str, str] = field(default_factory=dict)
     blueprint: str | None = None
+    metrics: Sequence[PluginMetric] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -98,6 +108,7 @@ class Plugin:
         for reference in (*self.commands.values(), *filter(None, [self.blueprint])):
             if not _OBJECT.fullmatch(reference):
                 raise ValueError(f'"{reference}" is not like "module:object"')
+        check_metrics(self.name, self.metrics)
 
 
 @dataclass(frozen=True)
@@ -148,7 +159,11 @@ __all__ = [
     "Plugin",
     "PluginConnections",
     "PluginContext",
+    "PluginCounter",
     "PluginDatabase",
+    "PluginGauge",
+    "PluginHistogram",
+    "PluginMetric",
     "PluginSection",
     "PluginUnusable",
     "StorageError",

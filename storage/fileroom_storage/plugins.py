@@ -11,6 +11,7 @@ from .index.arrival import Extracted
 from .index.plugin_backfill import BackfillIndex, Pending, PluginProgress
 from .index.plugin_connections import PluginConnections
 from .index.plugin_database import PluginDatabase, extracted_tables
+from .plugin_metrics import PluginGauge
 
 if TYPE_CHECKING:
     from .plugin import EnabledPlugin, Plugin, PluginContext
@@ -60,6 +61,18 @@ class Plugins:
 
                 made[name] = load_object(plugin.blueprint)(context)
         return made
+
+    def gauges(self) -> "Iterator[tuple[PluginGauge, PluginContext]]":
+        """What is to be looked at for a scrape."""
+        for plugin, context in self._contexts.values():
+            for metric in plugin.metrics:
+                if isinstance(metric, PluginGauge):
+                    yield metric, context
+
+    def failures(self) -> dict[str, int]:
+        """How many instances each plugin that looks at them could not take. Raises StorageUnavailable."""
+        extracting = [name for name, (plugin, _) in self._contexts.items() if plugin.extract is not None]
+        return {name: self._index(name).progress().failures for name in extracting}
 
     def context(self, name: str) -> "PluginContext":
         """Raises PluginUnusable where it is not enabled."""

@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from fileroom_server.metrics.of_plugins import all_metrics
 from fileroom_server.metrics.shared_numbers import NUMBERS, KeptNumbers, SharedBlocks
-from fileroom_server.metrics.table import METRICS
 
 _SPARE_BLOCKS = 8
 _KEPT_FILE = "metrics-of-commands"
@@ -16,7 +16,7 @@ def shared_blocks(processes: int) -> SharedBlocks:
 
 
 def kept_numbers(data: Path) -> KeptNumbers:
-    """What commands count into the data folder; another release may declare other metrics."""
-    layout = [(metric.name, metric.labels, getattr(metric, "bounds", ())) for metric in METRICS]
+    """What commands count into the data folder; another release, and other plugins, declare other metrics."""
+    layout = [(metric.name, metric.labels, getattr(metric, "bounds", ())) for metric in all_metrics()]
     digest = hashlib.sha256(repr(layout).encode()).hexdigest()[:8]
     return KeptNumbers(data / f"{_KEPT_FILE}-{digest}", len(NUMBERS.values))

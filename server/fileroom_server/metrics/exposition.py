@@ -11,8 +11,8 @@ from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from fileroom_server.metrics.metric import Gauge, Histogram, Metric
+from fileroom_server.metrics.of_plugins import all_metrics
 from fileroom_server.metrics.shared_numbers import NUMBERS, KeptNumbers, SharedBlocks
-from fileroom_server.metrics.table import METRICS
 
 
 class MetricsExposition:
@@ -44,7 +44,7 @@ class _Collector(Collector):
                 living += numbers
         for kept in self._kept.blocks():
             counted += kept
-        for metric in METRICS:
+        for metric in all_metrics():
             yield _family(metric, (living if isinstance(metric, Gauge) else counted).tolist())
         yield from self._sampled()
 

@@ -123,6 +123,12 @@ class KeptNumbers:
         os.close(self._descriptor)
         self._descriptor = -1
 
+    def end(self) -> None:
+        """Adds what is left, and lets another command have the place."""
+        self.keep()
+        if self._descriptor >= 0:
+            self._end()
+
     def blocks(self) -> list[list[float]]:
         """What all such commands have counted, now and before."""
         try:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
 
 from ..errors import DuplicateTransaction, InstanceNotFound
 from .engine import unavailable_errors, write_transaction
@@ -145,6 +145,15 @@ class StorageCommitments:
             rows = connection.execute(statement.order_by(table.c.pk.desc())).mappings()
             for row in rows:
                 yield StorageCommitment.of_row(row)
+
+    def backlog(self) -> tuple[int, dt.datetime | None]:
+        """How many requests have no report yet, and since when the first of them has waited (UTC)."""
+        table = self._table
+        statement = select(func.count(), func.min(table.c.requested_at))
+        with unavailable_errors(), self._engine.connect() as connection:
+            row = connection.execute(statement.where(table.c.state == CommitmentState.PENDING.value)).one()
+        number, since = row
+        return int(number), since
 
     # -- the work ------------------------------------------------------------------------------------------
 

@@ -85,6 +85,7 @@ def test_an_object_is_stored_whatever_a_plugin_does(
     assert told == error or (error is None and told in ("IntegrityError", "NotNullViolation", "OperationalError"))
     assert isinstance(storage.monitor, Counting)
     assert storage.monitor.failed == ["notes"]
+    assert "plugin notes" in caplog.text
     assert "of a patient" not in caplog.text
     # deleting it leaves nothing
     storage.delete({"SOPInstanceUID": uid(1, 1, 2)})

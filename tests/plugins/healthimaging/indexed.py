@@ -1,6 +1,6 @@
 """An index with the plugin enabled, and all that is in it as values that no order of events may change."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from fileroom_healthimaging.image_set_version import ImageSetName, ImageSetVersi
 from fileroom_healthimaging.plugin import plugin
 from fileroom_healthimaging.plugin_tables import METADATA, TABLES
 from fileroom_healthimaging.section import HealthImagingSection
+from fileroom_storage.errors import UnusableObject
 from fileroom_storage.plugin import EnabledPlugin
-from fileroom_storage.storage import Storage, StorageSettings
+from fileroom_storage.storage import Provenance, Storage, StorageSettings
+from tests.fakes.image_set_documents import image_set_documents
 from tests.plugins.healthimaging.documents import Json
 from tests.storage.stored import empty
 
@@ -53,6 +55,27 @@ def of_study(json: Json, study: str, series: str) -> Json:
     of_it["DICOM"]["SeriesInstanceUID"] = series
     json["Study"]["DICOM"]["StudyInstanceUID"] = study
     return json | {"Study": json["Study"] | {"Series": {series: of_it}}}
+
+
+def is_stored(storage: Storage, content: bytes) -> bool:
+    """Stores a Part 10 object; whether it is one that can be."""
+    incoming = storage.receive()
+    incoming.write(content)
+    try:
+        incoming.store(Provenance("import"))
+    except UnusableObject:
+        return False
+    return True
+
+
+def versions_of(contents: Sequence[bytes]) -> list[ImageSetVersion]:
+    """The image sets of Part 10 objects, each of a name of its own."""
+    told = []
+    for number, (document, _) in enumerate(image_set_documents(contents)):
+        name = f"{number:032x}"
+        json = orjson.dumps(document | {"DatastoreID": DATASTORE, "ImageSetID": name})
+        told.append(ImageSetVersion(DATASTORE, name, 1, document=json))
+    return told
 
 
 def emptied(storage: Storage) -> None:

@@ -98,7 +98,7 @@ def test_what_the_service_refuses_leaves_it_open(run: Run, both: tuple[Any, Any]
     _, second = both
     pk = str(the_conflict(run)["id"])
     refused = run("conflicts", "resolve", pk, "promote", second.image_set_id, code=1)
-    assert "CopyImageSet: ConflictException" in refused.stderr
+    assert "CopyImageSet is in conflict with something else (ConflictException)" in refused.stderr
     assert the_conflict(run)["state"] == "open"
     stranger = run("conflicts", "resolve", pk, "promote", "0" * 32, code=1)
     assert "name one of them" in stranger.stderr

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from fileroom_healthimaging import document_sources
-from fileroom_healthimaging.aws import AwsClients, AwsNotFound
+from fileroom_healthimaging.aws import AwsClients
+from fileroom_healthimaging.aws_errors import AwsNotFound
 from fileroom_healthimaging.document_sources import FoundDocument, S3Documents, documents_of_path
 from fileroom_healthimaging.importing import Import, UnknownSource, checked_source
 from fileroom_healthimaging.intake import Intake

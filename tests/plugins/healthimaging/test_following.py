@@ -14,19 +14,22 @@ from fileroom_healthimaging import following as following_module
 from fileroom_healthimaging.aws import AwsClients
 from fileroom_healthimaging.event_queue import EventQueue
 from fileroom_healthimaging.following import Following, reconcile_repeatedly
+from fileroom_healthimaging.image_set_conflicts import ConflictState
 from fileroom_healthimaging.image_set_service import ImageSetService
 from fileroom_healthimaging.intake import Intake
 from fileroom_healthimaging.plugin_tables import TABLES
 from fileroom_healthimaging.reconciliation import Reconciliation
+from fileroom_healthimaging.section import HealthImagingSection
 from fileroom_storage.attributes import Level
 from fileroom_storage.errors import StorageUnavailable
 from fileroom_storage.storage import Query, Storage
 from tests.fakes.faults import Kind
 from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
-from tests.fakes.small_image_sets import DESCRIPTION, named, update
+from tests.fakes.small_image_sets import DESCRIPTION, copy, named, update
 from tests.plugins.healthimaging.conftest import AddSeries
 from tests.plugins.healthimaging.watched_index import WatchedIndex
+from tests.storage.stored import exact_counts
 
 Run = Callable[[], None]
 
@@ -107,6 +110,26 @@ def test_created_updated_deleted(
     assert instances(storage) == 2
     assert index.known_versions(kept.datastore_id) == {kept.image_set_id: 2}
     assert following.done.unusable == 0
+
+
+def test_copied(follow: Run, aws: MedicalImaging, add: AddSeries, storage: Storage, index: WatchedIndex) -> None:
+    """A copy is an image set of its own, with what it was made of in its history and a conflict with that."""
+    source = add(1, 2)
+    follow()
+    answer = copy(aws.client(), source)
+    copied = answer["destinationImageSetProperties"]["imageSetId"]
+    follow()
+    assert index.known_versions(source.datastore_id).keys() == {source.image_set_id, copied}
+    assert instances(storage) == 2
+    [conflict] = index.conflicts(ConflictState.OPEN)
+    assert {conflict.first.image_set_id, conflict.second.image_set_id} == {source.image_set_id, copied}
+    aws.client().delete_image_set(**named(source))
+    follow()
+    assert instances(storage) == 2
+    assert index.conflicts(ConflictState.OPEN) == []
+    with storage.plugins.context("healthimaging").database.read() as connection:
+        statuses = set(connection.execute(select(TABLES.version.c.workflow_status)).scalars())
+    assert {"CREATED", "COPIED", "DELETED"} <= statuses
 
 
 def test_twice_and_out_of_order(
@@ -253,6 +276,33 @@ def test_an_outage_of_the_queue(
     monkeypatch.setattr(clients.sqs, "receive_message", fail_first)
     follow()
     assert instances(storage) == 1
+
+
+def test_waiting_for_messages_is_not_taken_for_silence(queue: EventQueue, section: HealthImagingSection) -> None:
+    impatient = AwsClients(section.model_copy(update={"read_timeout": 0.3, "attempts": 1}))
+    assert EventQueue(impatient, queue._url).receive(1, 1, 0) == []
+
+
+def test_several_follow_one_queue(
+    queue: EventQueue, aws: MedicalImaging, add: AddSeries, intake: Intake, storage: Storage, datastore: str
+) -> None:
+    aws.events.hold()
+    aws.events.copies = 2
+    for series in range(1, 31):
+        add(series)
+    aws.events.release(shuffled_by=random.Random(3))
+    followers = [Following(queue, intake, [datastore], threading.Event(), lambda: None) for _ in range(3)]
+    threads = [threading.Thread(target=one.run, kwargs={"until_empty": True}) for one in followers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert sum(one.done.events for one in followers) >= 60
+    assert [one.done.unusable for one in followers] == [0, 0, 0]
+    assert hidden_or_waiting(queue) == 0
+    assert instances(storage) == 30
+    assert exact_counts(storage)
 
 
 def test_another_datastore(

@@ -1,21 +1,26 @@
-"""Events of image sets, redelivered and in any order: on each database the index is as a model says.
+"""Events of image sets, redelivered and in any order: on each database and at each level the index is as a model says.
 
-FUZZ_EXAMPLES sets how many sequences are tried.
+Versions tell of another patient than those before them, so that studies move between two. FUZZ_EXAMPLES sets how many
+sequences are tried.
 """
 
 import os
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
+from fileroom_healthimaging.image_set_index import ImageSetIndex
 from fileroom_healthimaging.image_set_version import ACTIVE, DELETED, ImageSetVersion
+from fileroom_healthimaging.plugin_tables import TABLES
 from fileroom_storage.attributes import Level
 from fileroom_storage.storage import Query, Storage
 from tests.databases import Databases
@@ -44,6 +49,7 @@ LETTERS = st.sampled_from(sorted(PLACES))
 class Content:
     numbers: frozenset[int]
     description: str
+    patient_id: str
     patient_name: str
     is_primary: bool | None
 
@@ -60,12 +66,14 @@ content = st.builds(
     Content,
     st.frozensets(st.integers(1, 3), min_size=1),
     st.sampled_from(["Head", "Chest"]),
+    st.sampled_from(["P1", "P1", "P2"]),
     st.sampled_from(["Doe^Jane", "Roe^Jane"]),
     st.sampled_from([None, True, False]),
 )
 versions = st.fixed_dictionaries({(letter, number): content for letter in PLACES for number in (1, 2, 3)})
 telling = st.builds(Telling, LETTERS, st.integers(1, 3), st.booleans(), st.sampled_from([False] * 7 + [True]))
 Contents = dict[tuple[str, int], Content]
+LEVELS = ("series", "instance", "frame")
 
 
 class Model:
@@ -94,21 +102,30 @@ class Model:
                 owners.setdefault(uid(*PLACES[letter], number), f"{DATASTORE}/{image_set_id(letter)}")
         return owners
 
-    def descriptions(self) -> dict[str, str]:
-        """By Study Instance UID: what the first of those with an instance there says."""
-        found: dict[str, str] = {}
+    def studies(self) -> dict[str, tuple[str, str]]:
+        """By Study Instance UID description and Patient ID: what the first of those with an instance there says."""
+        found: dict[str, tuple[str, str]] = {}
         for letter in self._with_instances():
-            found.setdefault(uid(PLACES[letter][0]), self.documents[letter].description)
+            says = self.documents[letter]
+            found.setdefault(uid(PLACES[letter][0]), (says.description, says.patient_id))
         return found
 
-    def patient_name(self) -> str | None:
-        return next((self.documents[letter].patient_name for letter in self._with_instances()), None)
+    def patients(self) -> dict[str, str]:
+        """The name by Patient ID: what the first says by whom a study is this patient's."""
+        studies = self.studies()
+        found: dict[str, str] = {}
+        for letter in self._with_instances():
+            says = self.documents[letter]
+            if studies[uid(PLACES[letter][0])][1] == says.patient_id:
+                found.setdefault(says.patient_id, says.patient_name)
+        return found
 
     def conflicts(self) -> list[tuple[str, set[str]]]:
         if not {"a", "b"} <= self.documents.keys():
             return []
         one, other = self.documents["a"], self.documents["b"]
         differing = {"StudyDescription"} if one.description != other.description else set()
+        differing |= {"PatientID"} if one.patient_id != other.patient_id else set()
         differing |= {"PatientName"} if one.patient_name != other.patient_name else set()
         kind = "attributes" if differing else "divided"
         return [("instances" if one.numbers & other.numbers else kind, differing)]
@@ -125,27 +142,41 @@ def told(known: Contents, one: Telling) -> ImageSetVersion:
     json = None
     if one.with_document:
         images = [instance(uid(*place, number), InstanceNumber=str(number)) for number in sorted(of_it.numbers)]
-        says = {"study": {"StudyDescription": of_it.description}, "patient": {"PatientName": of_it.patient_name}}
+        patient = {"PatientID": of_it.patient_id, "PatientName": of_it.patient_name}
+        says = {"study": {"StudyDescription": of_it.description}, "patient": patient}
         json = of_study(document(*images, **says), uid(place[0]), uid(*place))
     return version(one.letter, one.version, json, state=ACTIVE, is_primary=of_it.is_primary)
 
 
-def check(storage: Storage, model: Model) -> None:
+def index_at(storage: Storage, level: str) -> ImageSetIndex:
+    """As of a process whose configuration says so."""
+    context = storage.plugins.context("healthimaging")
+    return ImageSetIndex(replace(context, section=context.section.model_copy(update={"index_level": level})))
+
+
+def check(storage: Storage, model: Model, level: str) -> None:
+    owners = model.owners()
     instances = {values_of(one)["SOPInstanceUID"] for one in storage.find(Query(Level.IMAGE, {}))}
-    assert instances == model.owners().keys()
+    assert instances == (owners.keys() if level != "series" else set())
     database = storage.plugins.context("healthimaging").database
-    table = database.tables.instance
+    table, frame = database.tables.instance, TABLES.frame
     with database.read() as connection:
         rows = connection.execute(table.select().with_only_columns(table.c.sop_instance_uid, table.c.external_key))
-        assert {row.sop_instance_uid: row.external_key for row in rows} == model.owners()
-    studies = [
-        values_of(one)
-        for one in storage.find(
-            Query(Level.STUDY, {}, frozenset({"StudyInstanceUID", "StudyDescription", "PatientName"}))
-        )
+        assert {row.sop_instance_uid: row.external_key for row in rows} == (owners if level != "series" else {})
+        with_frames = select(table.c.sop_instance_uid).join(frame, frame.c.instance_pk == table.c.pk)
+        found = sorted(connection.execute(with_frames).scalars())
+        assert found == (sorted(owners) if level == "frame" else [])
+    counts = Counter(one.rpartition(".")[0] for one in owners)
+    series = [values_of(one) for one in storage.find(Query(Level.SERIES, {}))]
+    assert {one["SeriesInstanceUID"]: one["NumberOfSeriesRelatedInstances"] for one in series} == counts
+    keywords = frozenset({"StudyInstanceUID", "StudyDescription", "PatientID", "PatientName"})
+    studies = [values_of(one) for one in storage.find(Query(Level.STUDY, {}, keywords))]
+    assert {one["StudyInstanceUID"]: (one["StudyDescription"], one["PatientID"]) for one in studies} == model.studies()
+    patients = [
+        values_of(one) for one in storage.find(Query(Level.PATIENT, {}, frozenset({"PatientID", "PatientName"})))
     ]
-    assert {one["StudyInstanceUID"]: one["StudyDescription"] for one in studies} == model.descriptions()
-    assert {_name(one["PatientName"]) for one in studies} <= {model.patient_name()}
+    assert len(patients) == len(model.patients())
+    assert {one["PatientID"]: _name(one["PatientName"]) for one in patients} == model.patients()
     conflicts = [one for one in index_of(storage).conflicts() if one.state == "open"]
     assert [(one.type, set(one.differing_attributes)) for one in conflicts] == model.conflicts()
     assert exact_counts(storage)
@@ -178,20 +209,31 @@ def test_the_order_of_events_changes_nothing(storages: list[Storage]) -> None:
         phases=[Phase.generate],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(versions, st.lists(telling, min_size=2, max_size=9), st.randoms(use_true_random=False))
-    def run(known: Contents, tellings: list[Telling], chance: random.Random) -> None:
+    @given(
+        versions,
+        st.lists(telling, min_size=2, max_size=9),
+        st.tuples(*[st.sampled_from(LEVELS)] * 2),
+        st.randoms(use_true_random=False),
+    )
+    def run(known: Contents, tellings: list[Telling], levels: tuple[str, str], chance: random.Random) -> None:
         model, found = Model(known, tellings), []
         for storage in storages:
             emptied(storage)
             redelivered = [*tellings, *chance.choices(tellings, k=3)]
             chance.shuffle(redelivered)
+            level, changes_at = levels[0], chance.randint(0, len(redelivered))
             while redelivered:
+                if level != levels[1] and len(redelivered) <= changes_at:
+                    level = levels[1]
+                    index_at(storage, level).adapt()
                 size = chance.randint(1, 4)
                 batch, redelivered = redelivered[:size], redelivered[size:]
-                outcomes = index_of(storage).tell([told(known, one) for one in batch])
+                outcomes = index_at(storage, level).tell([told(known, one) for one in batch])
                 assert all(one.error is None and one.unusable == () for one in outcomes)
+            if level != levels[1]:
+                index_at(storage, levels[1]).adapt()
             storage.purge_expired()
-            check(storage, model)
+            check(storage, model, levels[1])
             found.append(contents(storage))
         assert found[0] == found[1]
 

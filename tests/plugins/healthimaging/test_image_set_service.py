@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from fileroom_healthimaging.aws import AwsClients, AwsNotAllowed, AwsNotFound, AwsRefused, AwsUnavailable, Boto3Missing
+from fileroom_healthimaging.aws import AwsClients, Boto3Missing
+from fileroom_healthimaging.aws_errors import AwsNotAllowed, AwsNotFound, AwsRefused, AwsUnavailable
 from fileroom_healthimaging.document import read_document
 from fileroom_healthimaging.image_set_service import ImageSetService
 from fileroom_healthimaging.image_set_version import ImageSetName
@@ -102,6 +103,14 @@ def test_a_fault_stays(service: ImageSetService, aws: MedicalImaging, add: AddSe
     with pytest.raises(AwsUnavailable, match="tried again later"):
         service.latest(ImageSetName(image_set.datastore_id, image_set.image_set_id))
     assert aws.requests.count("GetImageSet") == 2
+
+
+def test_nobody_listens(aws: MedicalImaging, add: AddSeries, section: HealthImagingSection, free_port: int) -> None:
+    image_set = add()
+    endpoint = f"http://127.0.0.1:{free_port}"
+    away = ImageSetService(AwsClients(section.model_copy(update={"endpoint_url": endpoint, "attempts": 1})))
+    with pytest.raises(AwsUnavailable, match="tried again later"):
+        away.latest(ImageSetName(image_set.datastore_id, image_set.image_set_id))
 
 
 def test_no_answer(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -31,6 +32,7 @@ from tests.fakes.medical_imaging import MedicalImaging
 from tests.fakes.moto_server import Moto
 from tests.fakes.small_image_sets import DESCRIPTION, named, update
 from tests.made import made, part10, uid
+from tests.scraped import Scrape
 from tests.served import FILEROOM, Served
 
 STUDY = uid(7)
@@ -331,6 +333,15 @@ def test_status(site: Site) -> None:
     assert told["queue"]["problem"] is None
 
 
+def test_status_while_the_service_is_away(site: Site) -> None:
+    site.service.faults.add(Kind.INTERNAL, "GetDatastore", times=99)
+    done = site.fileroom("status", "--json", code=1)
+    site.service.faults.release()
+    [store] = json.loads(done.stdout)["datastores"]
+    assert "tried again later" in store["problem"]
+    assert store["image_sets"] == 2
+
+
 def test_following_until_it_is_told_to_stop(site: Site, tmp_path: Path) -> None:
     store = site.image_sets[0].datastore_id
     document, frames = image_set_document([slice_of(4, 1), slice_of(4, 2)], frames_of)
@@ -350,11 +361,47 @@ def test_what_is_wrong_is_told(site: Site) -> None:
     assert "is not there" in site.fileroom("import", "s3://no-such-bucket-anywhere/x", code=1).stderr
 
 
-def test_help_shows_an_example() -> None:
+def test_help_shows_an_example_and_the_options_of_every_command() -> None:
     for command in ("import", "follow", "status"):
         done = CliRunner().invoke(main, ["healthimaging", command, "--help"])
         assert done.exit_code == 0
         assert f"Example: fileroom healthimaging {command}" in done.output
+        assert {"--config", "--data", "--database"} <= set(re.findall(r"--\w+", done.output))
+
+
+def test_all_of_it_is_told_to_prometheus(site: Site, tmp_path: Path) -> None:
+    """What the server asks for itself, and what commands beside it have done, also of one that is killed."""
+    aws, frames = "fileroom_healthimaging_aws_requests_total", "fileroom_healthimaging_frames_total"
+    path = f"studies/{STUDY}/series/{uid(7, 1)}/instances/{uid(7, 1, 5)}/frames/1"
+    assert site.get(path, FRAMES).ok
+    before = Scrape(site.served)
+    assert before.value(aws, operation="GetImageFrame", outcome="ok") > 0
+    # those of an outage too
+    assert before.value(aws, operation="GetImageFrame") == before.value(frames, result="miss")
+    assert before.value("fileroom_healthimaging_aws_request_duration_seconds_count", operation="GetImageFrame") > 0
+    assert site.get(path, FRAMES).ok
+    after = Scrape(site.served)
+    assert after.value(frames, result="hit") == before.value(frames, result="hit") + 1
+    kept = "fileroom_healthimaging_frame_bytes_total"
+    assert after.value(kept, result="hit") > before.value(kept, result="hit")
+    assert after.value(kept, result="miss") == before.value(kept, result="miss") > 0
+    # by `import` when the module began
+    assert after.value(aws, operation="SearchImageSets", outcome="ok") > 0
+    assert after.value("fileroom_healthimaging_image_sets_total", outcome="taken") >= 2
+    assert after.value("fileroom_healthimaging_conflicts_open") == 0
+
+    store = site.image_sets[0].datastore_id
+    document, of_it = image_set_document([slice_of(5, 1)], frames_of)
+    events = after.value("fileroom_healthimaging_events_total", outcome="taken")
+    with site.following(tmp_path / "killed.json"):
+        image_set = site.service.image_sets.add(store, document, of_it)
+        site.wait_for(
+            lambda: Scrape(site.served).value("fileroom_healthimaging_events_total", outcome="taken") > events
+        )
+    assert Scrape(site.served).value(aws, operation="ReceiveMessage", outcome="ok") > 0
+    site.service.client().delete_image_set(**named(image_set))
+    site.fileroom("import")
+    assert site.instances(SeriesInstanceUID=uid(7, 5)) == 0
 
 
 def test_htj2k(site: Site, corpus: Path) -> None:

@@ -11,11 +11,11 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, inspect, text
 
 from fileroom_healthimaging.aws import AwsClients
+from fileroom_healthimaging.aws_errors import AwsNotAllowed
 from fileroom_healthimaging.image_set_service import ImageSetService
 from fileroom_healthimaging.image_set_version import ImageSetName
 from fileroom_healthimaging.intake import Intake, Status, Taken
 from fileroom_healthimaging.section import HealthImagingSection
-from fileroom_healthimaging.service_errors import NoAccess
 from fileroom_healthimaging.tagged_image_sets import TaggedImageSets
 from fileroom_healthimaging.tags import InvalidTag, Tag, TagLevel, TagNotFound, TagRequest, TagState
 from fileroom_healthimaging.tags_applying import TagUpdates, UpdatePace
@@ -318,7 +318,7 @@ class TestFaults:
         service.fake.faults.add(Kind.THROTTLING)
         tag = service.apply()
         assert tag.state is TagState.FAILED
-        assert str(tag.last_error).startswith("given up: SearchImageSets: ThrottlingException")
+        assert str(tag.last_error).startswith("given up: SearchImageSets is throttled by AWS")
         service.index.tags.retry(asked.pk, ACTOR)
         assert service.apply().state is TagState.APPLIED
 
@@ -327,7 +327,7 @@ class TestFaults:
         service.request()
         client = service.fake.client()
         client.meta.events.register("before-sign.medical-imaging", _spoil)
-        with pytest.raises(NoAccess, match="SearchImageSets"):
+        with pytest.raises(AwsNotAllowed, match="SearchImageSets"):
             service.updates(client).apply_next()
         client.close()
         [tag] = service.index.tags.all()

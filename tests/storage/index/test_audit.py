@@ -397,3 +397,20 @@ def _forget(connection: Connection, location: str) -> None:
     """As a crash between an object and its row."""
     instance = standard_tables().instance
     connection.execute(delete(instance).where(instance.c.location == location))
+
+
+def test_the_backlog_is_what_a_collector_does_not_have(storage: Storage) -> None:
+    delivery = storage.audit.delivery("syslog")
+    assert delivery.backlog() == (0, None)
+    write(storage)
+    moments = sorted(row.at for row in storage.audit.rows())
+    assert delivery.backlog() == (ROWS, moments[0])
+    assert delivery.claim("somebody", moments[0], 30)
+    heads = {head.chain: head for head in storage.audit.heads()}
+    # all but the last row of each chain
+    [*_, row] = [row for row in storage.audit.rows() if row.chain == next(iter(heads))]
+    before = heads[row.chain]._replace(sequence=row.sequence - 1)
+    assert delivery.delivered("somebody", [*(head for head in heads.values() if head.chain != row.chain), before])
+    assert delivery.backlog() == (1, row.at)
+    assert delivery.delivered("somebody", heads.values())
+    assert delivery.backlog() == (0, None)

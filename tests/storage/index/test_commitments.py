@@ -193,3 +193,11 @@ def test_what_is_settled_is_forgotten_after_a_time(storage: Storage) -> None:
     rows = tables_of(storage)
     assert [row["transaction_uid"] for row in rows["storage_commitment"]] == [uid(77, 2)]
     assert len(rows["storage_commitment_reference"]) == 2
+
+
+def test_the_backlog_is_what_has_no_report(storage: Storage) -> None:
+    assert storage.commitments.backlog() == (0, None)
+    first, second = take(storage, asked(1)), take(storage, asked(2))
+    assert storage.commitments.backlog() == (2, first.requested_at)
+    storage.commitments.reported(first.pk, {})
+    assert storage.commitments.backlog() == (1, second.requested_at)

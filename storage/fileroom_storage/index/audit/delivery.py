@@ -76,6 +76,17 @@ class Delivery:
                     chains.append([AuditRow.of_row(dict(row)) for row in connection.execute(statement).mappings()])
         return by_time(chains)
 
+    def backlog(self) -> tuple[int, dt.datetime | None]:
+        """How many rows are still to be delivered, and when the first of them was made (UTC)."""
+        positions = self.positions()
+        with unavailable_errors(), self._engine.connect() as connection:
+            sequences = {head.chain: head.sequence for head in heads(connection, self._tables)}
+        number = sum(
+            max(0, last - (positions[chain].sequence if chain in positions else 0)) for chain, last in sequences.items()
+        )
+        first = self.undelivered(positions, 1)
+        return number, first[0].at if first else None
+
     def delivered(self, owner: str, positions: Iterable[Head]) -> bool:
         """Makes positions durable; False where another process sends now."""
         text = json.dumps({str(head.chain): [head.sequence, head.hash] for head in positions}, separators=(",", ":"))
