@@ -12,6 +12,9 @@ LOCK   := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3
           --custom-compile-command 'make lock'
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 
+# the tests start hundreds of processes: each finds the code compiled, also where the environment would not keep it
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help serve test test-large faults fuzz fuzz-atheris screenshots bench bench-scale bench-memory bench-healthimaging lint format docs lock audit-dependencies clean

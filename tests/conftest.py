@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 # Modules of minutes, the longest first: begun last, one of them keeps one process busy while the others have ended.
 LONGEST = (
-    "faults/test_kill_9.py",
-    "faults/test_databases_away.py",
-    "conformance/test_rendering.py",
-    "conformance/test_metadata_of_every_file.py",
-    "conformance/test_store_round_trip.py",
     "conformance/test_every_file.py",
+    "faults/test_kill_9.py",
+    "server/cli/test_import_command.py",
+    "faults/test_databases_away.py",
+    "server/cli/test_serve_command.py",
+    "server/cli/test_deletion_commands.py",
+    "conformance/test_store_round_trip.py",
+    "conformance/test_metadata_of_every_file.py",
+    "storage/index/test_known_hierarchy.py",
+    "conformance/test_rendering.py",
+    "conformance/test_matching.py",
     "conformance/test_frames_as_stored.py",
 )
 
@@ -44,6 +49,13 @@ def databases() -> Iterator[Databases]:
 def database_url(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[str]:
     """The URL of a fresh empty database, once on each kind of database."""
     with databases.fresh(request.param, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(params=DATABASES)
+def index_url(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[str]:
+    """As `database_url`, with an index of this release that nothing is in yet."""
+    with databases.fresh_index(request.param, tmp_path) as url:
         yield url
 
 

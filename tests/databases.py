@@ -11,15 +11,19 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import psycopg
 import pymysql
 import pytest
 
+from fileroom_storage.storage import IndexSchema
+
 DATABASES = ("sqlite", "mariadb", "postgresql")
 START_SECONDS = 60
+_INDEX = "fileroom_index"
 
 
 def free_port() -> int:
@@ -71,6 +75,10 @@ class PrivateServer(ABC):
         """The SQLAlchemy URL of the database of this name."""
 
     @abstractmethod
+    def copy(self, source: str, name: str) -> None:
+        """Make a database of this name with all that stands in another, which nobody is connected to."""
+
+    @abstractmethod
     def drop(self, name: str) -> None:
         """Remove a database, whoever is still connected to it."""
 
@@ -107,10 +115,13 @@ class PrivateServer(ABC):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
-    def fresh_database(self) -> Iterator[str]:
-        """The URL of a new empty database, which is gone afterwards."""
+    def fresh_database(self, source: str | None = None) -> Iterator[str]:
+        """The URL of a new database, empty or a copy of another, which is gone afterwards."""
         name = f"fileroom_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name}")
+        if source is None:
+            self.execute(f"CREATE DATABASE {name}")
+        else:
+            self.copy(source, name)
         try:
             yield self.url(name)
         finally:
@@ -159,6 +170,7 @@ class MariaDB(PrivateServer):
     def __init__(self, options: Sequence[str] = ()) -> None:
         super().__init__()
         self._options = tuple(options)
+        self._statements: dict[str, list[str]] = {}  # that copy a database, by its name
 
     def make_data_folder(self) -> list[str]:
         program = find_program("mariadb-install-db", "mariadb-server")
@@ -188,6 +200,35 @@ class MariaDB(PrivateServer):
     def url(self, name: str) -> str:
         return f"mysql+pymysql://root@127.0.0.1:{self.port}/{name}"
 
+    def copy(self, source: str, name: str) -> None:
+        if source not in self._statements:
+            self._statements[source] = list(self._statements_of(source))
+        self.execute(f"CREATE DATABASE {name}")
+        with self._connect(name) as connection, connection.cursor() as cursor:
+            for statement in self._statements[source]:
+                cursor.execute(statement)
+            connection.commit()
+
+    def _statements_of(self, source: str) -> Iterator[str]:
+        """Those that make its tables, in any order, then its rows, then its views."""
+        yield "SET foreign_key_checks = 0"
+        with self._connect(source) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW FULL TABLES")
+            kinds = dict(cursor.fetchall())
+            tables = [name for name, kind in kinds.items() if kind == "BASE TABLE"]
+            for table in tables:
+                cursor.execute(f"SHOW CREATE TABLE `{table}`")
+                [(_, statement)] = cursor.fetchall()
+                yield statement
+            for table in tables:
+                if cursor.execute(f"SELECT 1 FROM `{table}` LIMIT 1"):
+                    yield f"INSERT INTO `{table}` SELECT * FROM `{source}`.`{table}`"
+            for view in kinds.keys() - set(tables):
+                cursor.execute(f"SHOW CREATE VIEW `{view}`")
+                [(_, statement, *_)] = cursor.fetchall()
+                yield statement.replace(f"`{source}`.", "")
+        yield "SET foreign_key_checks = 1"
+
     def drop(self, name: str) -> None:
         for (connection,) in self._query(f"SELECT id FROM information_schema.processlist WHERE db = '{name}'"):
             with suppress(pymysql.OperationalError):  # it has just gone by itself
@@ -195,10 +236,13 @@ class MariaDB(PrivateServer):
         self.execute(f"DROP DATABASE {name}")
 
     def _query(self, statement: str) -> Sequence[tuple[object, ...]]:
-        connection = pymysql.connect(host="127.0.0.1", port=self.port, user="root")
-        with connection, connection.cursor() as cursor:
+        with self._connect() as connection, connection.cursor() as cursor:
             cursor.execute(statement)
-            return cursor.fetchall()
+            rows: Sequence[tuple[object, ...]] = cursor.fetchall()
+            return rows
+
+    def _connect(self, name: str | None = None) -> "pymysql.Connection[Any]":
+        return pymysql.connect(host="127.0.0.1", port=self.port, user="root", database=name)
 
 
 class PostgreSQL(PrivateServer):
@@ -237,6 +281,9 @@ class PostgreSQL(PrivateServer):
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{name}"
 
+    def copy(self, source: str, name: str) -> None:
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+
     def drop(self, name: str) -> None:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -248,11 +295,34 @@ class PostgreSQL(PrivateServer):
         return find_program(name, "postgresql", versions)
 
 
+def make_index(url: str) -> None:
+    with IndexSchema(url) as index:
+        index.create_if_empty()
+
+
+@cache
+def _sqlite_index() -> bytes:
+    with tempfile.TemporaryDirectory(prefix="fileroom-") as folder:
+        path = Path(folder) / "index.sqlite"
+        make_index(f"sqlite:///{path}")
+        return path.read_bytes()
+
+
+def copy_index(folder: Path) -> Path:
+    """An index in a file of its own: where storage looks for it, if the folder is one for data."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "index.sqlite"
+    path.touch(mode=0o600)
+    path.write_bytes(_sqlite_index())
+    return path
+
+
 class Databases:
     """Fresh databases of any kind; a server starts when its first database is asked for."""
 
     def __init__(self) -> None:
         self._servers: dict[str, PrivateServer] = {}
+        self._indexes: set[str] = set()  # the kinds that have one to copy
 
     @contextmanager
     def fresh(self, kind: str, folder: Path) -> Iterator[str]:
@@ -262,6 +332,20 @@ class Databases:
         else:
             with self._server(kind).fresh_database() as url:
                 yield url
+
+    @contextmanager
+    def fresh_index(self, kind: str, folder: Path) -> Iterator[str]:
+        """As `fresh`, with an index and nothing in it: the migrations make the first, all others are copies."""
+        if kind == "sqlite":
+            yield f"sqlite:///{copy_index(folder)}"
+            return
+        server = self._server(kind)
+        if kind not in self._indexes:
+            server.execute(f"CREATE DATABASE {_INDEX}")
+            make_index(server.url(_INDEX))
+            self._indexes.add(kind)
+        with server.fresh_database(_INDEX) as url:
+            yield url
 
     def stop(self) -> None:
         for server in self._servers.values():

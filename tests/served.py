@@ -13,7 +13,7 @@ from typing import Self
 
 import requests
 
-from tests.databases import free_port
+from tests.databases import copy_index, free_port
 
 FILEROOM = str(Path(sys.executable).with_name("fileroom"))
 _START_SECONDS = 60.0
@@ -21,7 +21,10 @@ _STOP_SECONDS = 60.0
 
 
 class Served:
-    """A running server; as a context manager it is stopped at the end, and has to have stopped well."""
+    """A running server; as a context manager it is stopped at the end, and has to have stopped well.
+
+    Without a database its index is a file in `data`, the empty one of this release where there is none.
+    """
 
     scheme = "http"
 
@@ -31,6 +34,8 @@ class Served:
         self.session.trust_env = False  # a bundle of certificates named there would count more than the session's
         self.dicom_port, self.http_port = self.choose_dicom_port(), free_port()
         data.mkdir(parents=True, exist_ok=True)
+        if database is None and not (data / "index.sqlite").exists():
+            copy_index(data)  # tests/server/cli/test_serve_command.py has servers that make theirs
         self._log = (data / "serve.log").open("w+")
         command = [FILEROOM, "serve", "--data", str(data), *arguments]
         command += ["--dicom-port", str(self.dicom_port), "--http-port", str(self.http_port)]

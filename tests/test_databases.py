@@ -1,15 +1,18 @@
 """The private databases: fresh, empty, apart from each other, and gone with the session."""
 
+import json
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from tests.databases import DATABASES, Databases, MariaDB, PostgreSQL
+from fileroom_storage.storage import IndexSchema
+from tests.databases import DATABASES, Databases, MariaDB, PostgreSQL, make_index
 
 
 def tables(url: str) -> list[str]:
@@ -47,6 +50,38 @@ def test_a_forgotten_connection_does_not_keep_a_database(databases: Databases, t
         connection.execute(text("SELECT 1"))
     connection.invalidate()
     engine.dispose()
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_a_copied_index_is_as_the_migrations_make_it(databases: Databases, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "made").mkdir()
+    with databases.fresh(kind, tmp_path / "made") as made, databases.fresh_index(kind, tmp_path / "copy") as copy:
+        make_index(made)
+        assert described(copy) == described(made)
+        with IndexSchema(copy) as index:
+            assert index.is_current()
+
+
+def described(url: str) -> dict[str, Any]:
+    """All that makes the tables and views, and the rows that are there from the beginning."""
+    engine = create_engine(url)
+    inspector = inspect(engine)
+    found: dict[str, Any] = {}
+    with engine.connect() as connection:
+        quote = engine.dialect.identifier_preparer.quote_identifier
+        for table in inspector.get_table_names():
+            columns = [{**column, "type": repr(column["type"])} for column in inspector.get_columns(table)]
+            keys = [inspector.get_pk_constraint(table), inspector.get_foreign_keys(table)]
+            # which of two comes first is nobody's choice
+            rules: list[list[Any]] = [[*inspector.get_indexes(table)], [*inspector.get_unique_constraints(table)]]
+            rows = connection.execute(text(f"SELECT * FROM {quote(table)}")).all()
+            found[table] = (columns, keys, [sorted(rule, key=str) for rule in rules], sorted(map(str, rows)))
+        for view in inspector.get_view_names():
+            found[view] = inspector.get_view_definition(view)
+            connection.execute(text(f"SELECT * FROM {quote(view)}"))
+    name = engine.url.database or ""
+    engine.dispose()
+    return {table: json.dumps(what, default=str).replace(name, "") for table, what in found.items()}
 
 
 @pytest.mark.parametrize("server", [MariaDB, PostgreSQL])

@@ -6,9 +6,6 @@ from typing import TextIO
 
 import click
 import orjson
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -36,6 +33,10 @@ def write_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> No
         for row in rows:
             click.echo("\t".join(printable(value) for value in row))
         return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
     # a UID that is cut off cannot be copied
     table = Table(*(Column(heading, overflow="fold") for heading in headings))
     for row in rows:

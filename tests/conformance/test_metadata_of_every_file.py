@@ -42,7 +42,8 @@ UTF_8 = {"vr": "CS", "Value": ["ISO_IR 192"]}
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with Served(tmp_path_factory.mktemp("every-file") / "data") as served:
+    data = tmp_path_factory.mktemp("every-file") / "data"
+    with Served(data, FILEROOM_STORAGE__DURABILITY="relaxed") as served:
         yield served
 
 

@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from fileroom_dicomweb import DicomwebSettings, create_app
 from fileroom_storage.storage import Storage, StorageSettings
+from tests.databases import copy_index
 from tests.dicomweb.gunicorn_process import GunicornProcess
 from tests.dicomweb.objects import multipart
 
@@ -18,8 +19,8 @@ Store = Callable[..., TestResponse]
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
+    copy_index(tmp_path / "data")
     with Storage.open(StorageSettings(tmp_path / "data")) as storage:
-        storage.create_schema_if_empty()
         yield storage
 
 

@@ -46,10 +46,9 @@ def test_it_is_made_once(storage: Storage, client: FlaskClient, monkeypatch: pyt
 
 @pytest.mark.parametrize("kind", DATABASES)
 def test_whatever_another_process_commits_counts_at_once(kind: str, databases: Databases, tmp_path: Path) -> None:
-    with databases.fresh(kind, tmp_path) as url:
+    with databases.fresh_index(kind, tmp_path) as url:
         options = StorageSettings(tmp_path / "data", url)
         with Storage.open(options) as ours, Storage.open(options) as theirs:
-            ours.create_schema_if_empty()
             client = create_app(ours, DicomwebSettings()).test_client()
             assert client.get(STUDIES).get_json(force=True) == []
             for number in range(1, 40):

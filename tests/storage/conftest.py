@@ -6,15 +6,13 @@ from pathlib import Path
 import pytest
 
 from fileroom_storage.storage import Storage, StorageSettings
-from tests.databases import DATABASES, Databases
+from tests.databases import DATABASES, Databases, copy_index
 from tests.storage.stored import empty
 
 
 @pytest.fixture
-def storage(database_url: str, tmp_path: Path) -> Iterator[Storage]:
-    settings = StorageSettings(data=tmp_path / "data", database=database_url)
-    with Storage.open(settings) as storage:
-        storage.create_schema_if_empty()
+def storage(index_url: str, tmp_path: Path) -> Iterator[Storage]:
+    with Storage.open(StorageSettings(data=tmp_path / "data", database=index_url)) as storage:
         yield storage
 
 
@@ -42,6 +40,6 @@ def emptied_storage(shared_storage: Storage) -> Iterator[Storage]:
 @pytest.fixture
 def sqlite_storage(tmp_path: Path) -> Iterator[Storage]:
     """For what does not touch the index."""
+    copy_index(tmp_path / "data")
     with Storage.open(StorageSettings(data=tmp_path / "data")) as storage:
-        storage.create_schema_if_empty()
         yield storage

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.corpus import corpus_files
-from tests.databases import Databases
+from tests.databases import Databases, copy_index
 from tests.made import made, part10, uid
 from tests.served import Served
 from tests.server.cli.commands import begun, fileroom, outcomes, report_lines, write_files
@@ -26,10 +26,16 @@ STORED, THERE = ("stored", ""), ("already there", "")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
+    copy_index(tmp_path / "data")
     return tmp_path / "data"
 
 
 class TestSources:
+    @pytest.fixture
+    def data(self, tmp_path: Path) -> Path:
+        """The import makes it."""
+        return tmp_path / "data"
+
     def test_every_file_of_a_tree_has_an_outcome(self, data: Path, tmp_path: Path) -> None:
         report = tmp_path / "report.jsonl"
         finished = fileroom("import", "--data", data, "--report", report, PYDICOM / "test_files")
@@ -277,7 +283,6 @@ class TestFailures:
 
     def test_an_object_store_that_goes_away(self, data: Path, tmp_path: Path) -> None:
         write_files(tmp_path / "ct", 100)
-        data.mkdir()
         (data / "objects").write_text("this is no folder")
         finished = fileroom("import", "--data", data, tmp_path / "ct")
         assert finished.returncode == 1

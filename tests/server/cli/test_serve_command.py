@@ -11,6 +11,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -178,18 +180,19 @@ class TestReadiness:
         wait_until(lambda: not any(is_running(pid) for pid, name in below.items() if name == "fileroom-http"))
         wait_until(lambda: readiness(served)[0] == 200)
 
-    @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
-    def test_a_database_that_goes_away(self, kind: str, databases: Databases, data: Path, tmp_path: Path) -> None:
-        with databases.fresh(kind, tmp_path) as url:
-            served = Served(data, url)
-            served.wait_until_ready()
-        try:
-            status, parts = readiness(served)
-            assert status == 503
-            assert "cannot be reached" in parts["storage"]
-            assert served.stop() == 0
-        finally:
-            served.close()
+    def test_databases_that_go_away(self, databases: Databases, tmp_path: Path) -> None:
+        """Both at once, for each waits a while first."""
+        with ExitStack() as stack, ThreadPoolExecutor() as threads:
+            servers = []
+            for kind in ("mariadb", "postgresql"):
+                with databases.fresh(kind, tmp_path) as url:
+                    servers.append(Served(tmp_path / kind, url))
+                    stack.callback(servers[-1].close)
+                    servers[-1].wait_until_ready()
+            for status, parts in threads.map(readiness, servers):
+                assert status == 503
+                assert "cannot be reached" in parts["storage"]
+            assert list(threads.map(Served.stop, servers)) == [0, 0]
 
     def test_an_object_store_that_goes_away(self, data: Path, served: Served) -> None:
         names = (data / f"elsewhere{number}" for number in itertools.count())

@@ -13,7 +13,7 @@ from fileroom_server.config import DicomConfiguration, Peer
 from fileroom_server.reception import Refusal
 from fileroom_server.transport import AssociationServer
 from fileroom_storage.storage import Storage, StorageSettings
-from tests.databases import free_port
+from tests.databases import copy_index, free_port
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ Listen = Callable[..., Entity]
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Iterator[Storage]:
+    copy_index(tmp_path / "data")
     with Storage.open(StorageSettings(data=tmp_path / "data", durability="relaxed")) as storage:
-        storage.create_schema_if_empty()
         yield storage
 
 

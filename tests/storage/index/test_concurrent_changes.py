@@ -20,10 +20,9 @@ from tests.storage.stored import exact_counts, store
 @pytest.fixture(params=["mariadb", "postgresql"])
 def served(request: pytest.FixtureRequest, databases: Databases, tmp_path: Path) -> Iterator[Storage]:
     with (
-        databases.fresh(request.param, tmp_path) as url,
+        databases.fresh_index(request.param, tmp_path) as url,
         Storage.open(StorageSettings(tmp_path / "data", url)) as storage,
     ):
-        storage.create_schema_if_empty()
         yield storage
 
 

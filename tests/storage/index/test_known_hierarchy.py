@@ -20,12 +20,11 @@ from tests.storage.stored import exact_counts, store, tables_of, values_of
 
 
 @pytest.fixture
-def two(database_url: str, tmp_path: Path) -> Iterator[tuple[Storage, Storage]]:
+def two(index_url: str, tmp_path: Path) -> Iterator[tuple[Storage, Storage]]:
     """Two processes' storages over one index."""
     with ExitStack() as stack:
-        settings = StorageSettings(tmp_path / "data", database_url)
+        settings = StorageSettings(tmp_path / "data", index_url)
         first, second = (stack.enter_context(Storage.open(settings)) for _ in range(2))
-        first.create_schema_if_empty()
         yield first, second
 
 
@@ -151,10 +150,9 @@ def test_the_same_as_a_writer_that_remembers_nothing(kind: str, databases: Datab
         for remembering in (True, False):
             folder = tmp_path / f"{number}-{remembering}"
             folder.mkdir()
-            with databases.fresh(kind, folder) as url, ExitStack() as stack:
+            with databases.fresh_index(kind, folder) as url, ExitStack() as stack:
                 options = StorageSettings(folder / "data", url, durability="relaxed")
                 storages = [stack.enter_context(Storage.open(options)) for _ in range(2)]
-                storages[0].create_schema_if_empty()
                 for step in steps:
                     if not remembering:
                         storages[step[1]]._writer._known.clear()

@@ -68,10 +68,9 @@ def test_a_conflicts_copy_survives_a_commit_that_was_not_answered(
 
 @pytest.mark.parametrize("kind", ["mariadb", "postgresql"])
 def test_readers_who_hold_all_connections_keep_no_object_out(kind: str, databases: Databases, tmp_path: Path) -> None:
-    with databases.fresh(kind, tmp_path) as url:
+    with databases.fresh_index(kind, tmp_path) as url:
         settings = StorageSettings(tmp_path / "data", url, pool=ConnectionPool(size=2, overflow=0, timeout=0.1))
         with Storage.open(settings) as storage:
-            storage.create_schema_if_empty()
             store(storage, made())
             readers = [storage.find(Query(Level.IMAGE)) for _ in range(2)]
             for reader in readers:
@@ -88,9 +87,8 @@ def test_closing_does_not_wait_for_a_database_that_does_not_answer(
     kind: str, databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "_ANSWER_SECONDS", 0.2)
-    with databases.fresh(kind, tmp_path) as url:
+    with databases.fresh_index(kind, tmp_path) as url:
         storage = Storage.open(StorageSettings(tmp_path / "data", url))
-        storage.create_schema_if_empty()
         other = create_engine(url)
         with other.connect() as connection:
             connection.execute(standard_tables().issuer.insert(), {"issuer_of_patient_id": "DEFAULT_DOMAIN"})
