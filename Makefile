@@ -17,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-large faults fuzz fuzz-atheris screenshots bench bench-scale bench-memory bench-healthimaging lint format docs lock audit-dependencies clean
+.PHONY: help serve test test-large faults fuzz fuzz-atheris screenshots bench bench-against bench-scale bench-memory bench-healthimaging lint format docs lock audit-dependencies clean
 
 help: ## show this list
 	@echo "fileroom: what there is to do"
@@ -52,6 +52,9 @@ screenshots: $(VENV)/test.stamp ## take the pictures of docs/images anew; look a
 bench: $(VENV)/test.stamp ## measure fileroom beside its peers, and image sets into the index, half an hour; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.bench $(ARGS)
 	$(BIN)/python -m benchmarks.healthimaging
+
+bench-against: $(VENV)/test.stamp ## measure C-STORE of this tree beside another revision, in turns: ARGS=REVISION
+	$(BIN)/python -m benchmarks.against $(ARGS)
 
 bench-scale: $(VENV)/test.stamp ## measure queries and ingest in indexes of a thousand to a million studies
 	$(BIN)/python -m benchmarks.scale $(ARGS)

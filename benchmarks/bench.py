@@ -221,7 +221,7 @@ def _document(report: str, versions: str, arguments: argparse.Namespace) -> str:
         f"Made by `{command}` on {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, {platform.machine()}, "
         f"Python {platform.python_version()}, {arguments.rounds} rounds; the median, with the lowest and the highest.\n"
         f"`import` is compared with {REFERENCE}'s C-STORE over one association. README.md says what each task is.\n"
-        "What is below its aim is bold.\n\n"
+        "What is below its aim is bold. [LEVERS.md](LEVERS.md) says which levers paid.\n\n"
         f"{report}\n\n## Versions\n\n{versions}\n"
     )
 

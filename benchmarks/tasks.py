@@ -38,7 +38,7 @@ def store(
     environment = {**os.environ, **({"TCP_NODELAY": "1"} if no_delay else {})}
     command = ["storescu", "-q", "-aec", peer.ae_title, "127.0.0.1", str(peer.dicom_port)]
     with ExitStack() as stack:
-        folders = [_links(files, stack) for files in lists]
+        folders = [links(files, stack) for files in lists]
         start = time.perf_counter()
         senders = [subprocess.Popen([*command, "+sd", str(folder)], env=environment) for folder in folders]
         codes = [sender.wait() for sender in senders]
@@ -48,7 +48,7 @@ def store(
     return sum(map(len, lists)) / seconds
 
 
-def _links(files: Sequence[Path], stack: ExitStack) -> Path:
+def links(files: Sequence[Path], stack: ExitStack) -> Path:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fileroom-bench-")))
     for number, path in enumerate(files):
         (folder / f"{number:05d}.dcm").symlink_to(path)
